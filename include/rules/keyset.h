@@ -1,0 +1,96 @@
+/* keyset.h: the SQL of windows and batches over a key. Pure: the catalog's
+ * facts go in, text comes out.
+ *
+ * Every statement names the target by schema and says ONLY and its tableoid:
+ * a table that takes its name later is not touched. Bounds are typed
+ * literals, compared by the operators of the key's own index: whatever the
+ * search_path holds, the walk is the index's order. Our names carry a
+ * prefix that occurs in no clause; a clause stands in parentheses on lines
+ * of its own, so that a comment at its end ends with the line. */
+#ifndef BACKFILL_RULES_KEYSET_H
+#define BACKFILL_RULES_KEYSET_H
+
+#include <stdint.h>
+
+#include "base/text.h"
+#include "rules/key.h"
+
+/* All texts are SQL, quoted already; owned. */
+struct keyset_column {
+	char *name;    /* "id" */
+	char *type;    /* of literals: bigint */
+	char *collate; /* " COLLATE pg_catalog.\"C\"", or "" */
+	char *less;    /* OPERATOR(pg_catalog.<) … */
+	char *less_equal;
+	char *equal;
+	char *greater_equal;
+	char *greater;
+	char *nulls; /* NULLS LAST or FIRST: the index's order, ascending */
+};
+
+struct keyset {
+	char *table;	/* public.orders */
+	char *relation; /* orders: how clauses know it */
+	uint32_t table_oid;
+	uint32_t index_oid;
+	struct keyset_column columns[KEY_MAX_COLUMNS];
+	int count;
+	int row_comparison;  /* (a, b) > (x, y) has one operator name */
+	int lock_for_update; /* SET names a column of a unique index */
+	char *set_clause;
+	char *where_clause; /* NULL: all rows */
+	char *prefix;	    /* of our names: __backfill_ */
+};
+
+/* The fence of a range, as arguments of the functions. */
+struct fence {
+	int64_t job_id;
+	int32_t range;
+	int64_t epoch;
+	int64_t seq;
+};
+
+void keyset_close(struct keyset *k);
+
+/* Choose prefix once table, relation and clauses are set. */
+void keyset_choose_prefix(struct keyset *k);
+
+/* 'a''b', or E'a\\b' with a backslash. */
+void keyset_add_literal(struct text *sql, const char *value);
+
+/* The last key of the table: one row of texts, or none. */
+void keyset_bound_sql(const struct keyset *k, struct text *sql);
+
+/* The last of at most limit keys in (lo, hi]: a row of their number and the
+ * key's texts, or none. lo may be no key. */
+void keyset_window_sql(const struct keyset *k, struct text *sql,
+	const struct key *lo, const struct key *hi, int64_t limit);
+
+/* What the checkpoint is told about a window. */
+struct keyset_window {
+	const struct key *lo; /* may be no key */
+	const struct key *hi;
+	int64_t rows_read; /* 0 for the window of a hole */
+	int64_t size;	   /* rows asked for */
+	int64_t hole;	   /* id of the window hole; 0: none */
+};
+
+/* The batch over a window: a row of eligible, locked, updated, and the WAL
+ * position. */
+void keyset_batch_sql(const struct keyset *k, struct text *sql,
+	const struct fence *fence, const struct keyset_window *window);
+
+/* Lock the row of one key, waiting. */
+void keyset_lock_sql(
+	const struct keyset *k, struct text *sql, const struct key *key);
+
+/* The batch over one key, which keyset_lock_sql locked; columns as above. */
+void keyset_hole_sql(const struct keyset *k, struct text *sql,
+	const struct fence *fence, const struct key *key, int64_t hole);
+
+/* Statements that only have to parse (see store/preflight.h). */
+void keyset_where_check_sql(
+	const struct keyset *k, struct text *sql, int as_array);
+void keyset_set_check_sql(const struct keyset *k, struct text *sql);
+
+#endif
