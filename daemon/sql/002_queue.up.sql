@@ -1,0 +1,256 @@
+-- The tables. Lock order everywhere: jobs, then ranges. A batch writes its
+-- range, holes and nothing else: a person's open UPDATE of backfill.jobs
+-- must never make a batch wait with row locks held.
+
+SET LOCAL ROLE backfill_owner;
+
+CREATE TABLE IF NOT EXISTS backfill.jobs (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name text NOT NULL,
+	kind text NOT NULL DEFAULT 'update',
+	target text NOT NULL,
+	set_clause text,
+	where_clause text,
+	key_columns text[],
+	run_as name NOT NULL,
+
+	batch_rows integer,
+	max_batch_rows integer,
+	target_batch_time interval,
+	lock_timeout interval,
+	statement_timeout interval,
+	synchronous_commit text,
+
+	search_path text NOT NULL,
+	timezone text NOT NULL,
+	datestyle text NOT NULL,
+
+	state text NOT NULL DEFAULT 'queued' CONSTRAINT jobs_state_check
+		CHECK (state IN ('queued', 'running', 'paused', 'succeeded',
+			'failed', 'cancelled')),
+	reason text,
+	error_sqlstate text,
+	error_message text,
+	error_detail text,
+	error_hint text,
+
+	submitted_by name NOT NULL,
+	submitted_at timestamptz NOT NULL,
+	started_at timestamptz,
+	finished_at timestamptz,
+	target_oid oid,
+
+	CONSTRAINT jobs_name_key UNIQUE (name)
+) WITH (fillfactor = 80);
+
+-- One job of the batch kinds per table.
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_running_target_key
+	ON backfill.jobs (target_oid) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS jobs_open_idx
+	ON backfill.jobs (id) WHERE state IN ('queued', 'running', 'paused');
+
+COMMENT ON TABLE backfill.jobs IS
+	'The queue: insert a row, and a daemon changes the table in small batches.';
+COMMENT ON COLUMN backfill.jobs.id IS 'Number of the job, by the system.';
+COMMENT ON COLUMN backfill.jobs.name IS
+	'Unique; default made from kind, target and id. Submitting twice is ON CONFLICT (name) DO NOTHING.';
+COMMENT ON COLUMN backfill.jobs.kind IS 'What is done: update.';
+COMMENT ON COLUMN backfill.jobs.target IS
+	'Table; resolved to schema.table under the submitter''s search_path when it exists.';
+COMMENT ON COLUMN backfill.jobs.set_clause IS
+	'What follows SET in UPDATE target SET …; must not assign a key column. Runs in each batch as run_as.';
+COMMENT ON COLUMN backfill.jobs.where_clause IS
+	'Which rows: one boolean expression; NULL: all. The target is known in it by its bare table name.';
+COMMENT ON COLUMN backfill.jobs.key_columns IS
+	'Columns of the unique btree index that is walked; NULL: the primary key, else a unique, not null, immediate, valid, non-partial one.';
+COMMENT ON COLUMN backfill.jobs.run_as IS
+	'Login whose rights the job has; default current_user. Never a superuser; a role that the submitter may become, and a member of backfill_submit.';
+COMMENT ON COLUMN backfill.jobs.batch_rows IS
+	'First number of rows read per batch, 1 to 1000000; equal to max_batch_rows it fixes the size. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.max_batch_rows IS
+	'Largest number of rows read per batch, 1 to 1000000. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.target_batch_time IS
+	'Time that a batch should take, 10ms to 1min; its size follows. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.lock_timeout IS
+	'Longest wait for one lock, 10ms to 10s; keep it below deadlock_timeout. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.statement_timeout IS
+	'Longest time for one statement, 100ms to 1h: the longest that an application waits for a batch. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.synchronous_commit IS
+	'off, local, remote_write, on or remote_apply, for the batches. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.search_path IS
+	'The submitter''s at INSERT, pg_temp last: names in the clauses mean what they meant to the submitter.';
+COMMENT ON COLUMN backfill.jobs.timezone IS 'The submitter''s TimeZone.';
+COMMENT ON COLUMN backfill.jobs.datestyle IS
+	'The submitter''s DateStyle, of which the order of day and month counts.';
+COMMENT ON COLUMN backfill.jobs.state IS
+	'queued, running, paused, succeeded, failed or cancelled. Written by the daemon and the functions only.';
+COMMENT ON COLUMN backfill.jobs.reason IS
+	'Why it is in that state or is not moving, with value and limit.';
+COMMENT ON COLUMN backfill.jobs.error_sqlstate IS
+	'The failure''s SQLSTATE; class BF is our own.';
+COMMENT ON COLUMN backfill.jobs.error_message IS 'The failure''s message.';
+COMMENT ON COLUMN backfill.jobs.error_detail IS 'The failure''s detail.';
+COMMENT ON COLUMN backfill.jobs.error_hint IS 'What may help.';
+COMMENT ON COLUMN backfill.jobs.submitted_by IS
+	'The login that inserted the job (session_user).';
+COMMENT ON COLUMN backfill.jobs.submitted_at IS 'When it was inserted.';
+COMMENT ON COLUMN backfill.jobs.started_at IS
+	'When a daemon first claimed it.';
+COMMENT ON COLUMN backfill.jobs.finished_at IS
+	'When it succeeded, failed or was cancelled.';
+COMMENT ON COLUMN backfill.jobs.target_oid IS
+	'OID of the target; fixed when the job begins: a table that takes its name later is not touched.';
+
+CREATE TABLE IF NOT EXISTS backfill.ranges (
+	job_id bigint NOT NULL
+		REFERENCES backfill.jobs (id) ON DELETE CASCADE,
+	number integer NOT NULL,
+	lo text[],
+	hi text[],
+	cursor text[],
+	epoch bigint NOT NULL DEFAULT 0,
+	seq bigint NOT NULL DEFAULT 0,
+	owner bigint,
+	runner_pid integer,
+	runner_backend_start timestamptz,
+	target_oid oid,
+	key_index_oid oid,
+	rows_total_estimate bigint,
+	rows_read bigint NOT NULL DEFAULT 0,
+	rows_done bigint NOT NULL DEFAULT 0,
+	rows_still_matching bigint NOT NULL DEFAULT 0,
+	batches bigint NOT NULL DEFAULT 0,
+	rows_per_second double precision,
+	batch_rows integer,
+	begun_at timestamptz,
+	checkpoint_at timestamptz,
+	finished_at timestamptz,
+	PRIMARY KEY (job_id, number)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
+	autovacuum_vacuum_threshold = 200);
+
+COMMENT ON TABLE backfill.ranges IS
+	'A stretch of a job''s key space with its checkpoint: the fence that each batch locks.';
+COMMENT ON COLUMN backfill.ranges.job_id IS 'The job.';
+COMMENT ON COLUMN backfill.ranges.number IS 'Number within the job, from 1.';
+COMMENT ON COLUMN backfill.ranges.lo IS
+	'Keys above this one belong to the range, a text per key column; NULL: from the first key.';
+COMMENT ON COLUMN backfill.ranges.hi IS
+	'Last key of the range, read when the job began; NULL: not begun, or the table was empty.';
+COMMENT ON COLUMN backfill.ranges.cursor IS
+	'Every key up to this one was processed or is in backfill.holes; NULL: nothing yet.';
+COMMENT ON COLUMN backfill.ranges.epoch IS
+	'Raised with each new owner: a batch of an older epoch cannot commit.';
+COMMENT ON COLUMN backfill.ranges.seq IS
+	'Raised by each checkpoint: a batch cannot be committed twice.';
+COMMENT ON COLUMN backfill.ranges.owner IS
+	'Incarnation of the daemon that owns it (backfill.daemons); NULL: nobody.';
+COMMENT ON COLUMN backfill.ranges.runner_pid IS
+	'Backend that runs the batches, while attached.';
+COMMENT ON COLUMN backfill.ranges.runner_backend_start IS
+	'Its start: a pid alone may be another backend''s by now.';
+COMMENT ON COLUMN backfill.ranges.target_oid IS
+	'OID of the table when the range began.';
+COMMENT ON COLUMN backfill.ranges.key_index_oid IS
+	'OID of the key''s index when the range began.';
+COMMENT ON COLUMN backfill.ranges.rows_total_estimate IS
+	'The planner''s estimate of rows in the range when it began.';
+COMMENT ON COLUMN backfill.ranges.rows_read IS 'Keys passed by the cursor.';
+COMMENT ON COLUMN backfill.ranges.rows_done IS
+	'Rows changed, committed together with them.';
+COMMENT ON COLUMN backfill.ranges.rows_still_matching IS
+	'Changed rows that matched where_clause after the change: 0 in a self-excluding job.';
+COMMENT ON COLUMN backfill.ranges.batches IS 'Committed batches.';
+COMMENT ON COLUMN backfill.ranges.rows_per_second IS
+	'Keys passed per second, exponentially weighted over about 30 seconds.';
+COMMENT ON COLUMN backfill.ranges.batch_rows IS
+	'Size of the last batch in rows read: a resumed job goes on with it.';
+COMMENT ON COLUMN backfill.ranges.begun_at IS
+	'When the bound was read; NULL: not yet.';
+COMMENT ON COLUMN backfill.ranges.checkpoint_at IS
+	'When the last batch committed its checkpoint.';
+COMMENT ON COLUMN backfill.ranges.finished_at IS
+	'When the cursor reached the bound.';
+
+-- No foreign key to jobs: its check would lock the jobs row in the batch.
+CREATE TABLE IF NOT EXISTS backfill.holes (
+	job_id bigint NOT NULL,
+	number integer NOT NULL,
+	id bigint GENERATED ALWAYS AS IDENTITY,
+	is_window boolean NOT NULL DEFAULT false,
+	lo text[],
+	hi text[] NOT NULL,
+	found_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (job_id, number, id)
+);
+COMMENT ON TABLE backfill.holes IS
+	'Keys that the cursor passed while another transaction held the row; each is worked off after the range, none is forgotten.';
+COMMENT ON COLUMN backfill.holes.job_id IS 'The job.';
+COMMENT ON COLUMN backfill.holes.number IS 'The range.';
+COMMENT ON COLUMN backfill.holes.id IS 'Number of the hole; they are worked off in this order, which is the key''s.';
+COMMENT ON COLUMN backfill.holes.is_window IS
+	'Whether the hole is a whole window (lo, hi] of which more than 100 rows were held, untouched as yet.';
+COMMENT ON COLUMN backfill.holes.lo IS
+	'Lower end of a window, excluded; NULL: from the first key, or not a window.';
+COMMENT ON COLUMN backfill.holes.hi IS 'The key, or the upper end of a window.';
+COMMENT ON COLUMN backfill.holes.found_at IS 'When the cursor passed it.';
+
+CREATE TABLE IF NOT EXISTS backfill.events (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	actor name NOT NULL,
+	job_id bigint,
+	event text NOT NULL,
+	detail text
+);
+CREATE INDEX IF NOT EXISTS events_job_id_idx ON backfill.events (job_id, id);
+COMMENT ON TABLE backfill.events IS
+	'Who did what and when; append-only. A control request is an event that acts (see backfill.pause).';
+COMMENT ON COLUMN backfill.events.id IS 'Number, by the system.';
+COMMENT ON COLUMN backfill.events.at IS 'When.';
+COMMENT ON COLUMN backfill.events.actor IS
+	'The role that did it; of control requests the current_user, not forgeable.';
+COMMENT ON COLUMN backfill.events.job_id IS 'The job; NULL: all.';
+COMMENT ON COLUMN backfill.events.event IS
+	'submitted, started, taken_over, released, begun, held, window_hole, pause, resume, cancel, succeeded, failed, stop_all, start_all.';
+COMMENT ON COLUMN backfill.events.detail IS 'More, in words.';
+
+CREATE TABLE IF NOT EXISTS backfill.daemons (
+	incarnation bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	host text NOT NULL,
+	pid integer NOT NULL,
+	version text NOT NULL,
+	started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	lease interval NOT NULL,
+	lease_until timestamptz NOT NULL,
+	stopped_at timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE backfill.daemons IS
+	'Daemons that serve this database, with the heartbeat of each.';
+COMMENT ON COLUMN backfill.daemons.incarnation IS
+	'Number of one life of one daemon.';
+COMMENT ON COLUMN backfill.daemons.host IS 'Host name.';
+COMMENT ON COLUMN backfill.daemons.pid IS 'Process id on that host.';
+COMMENT ON COLUMN backfill.daemons.version IS 'Version of the program.';
+COMMENT ON COLUMN backfill.daemons.started_at IS 'When it registered.';
+COMMENT ON COLUMN backfill.daemons.lease IS
+	'How long a heartbeat counts, 1s to 10min.';
+COMMENT ON COLUMN backfill.daemons.lease_until IS
+	'By the server''s clock; after this another daemon may take its work.';
+COMMENT ON COLUMN backfill.daemons.stopped_at IS
+	'When it ended in good order; NULL: it runs, or it died.';
+
+CREATE TABLE IF NOT EXISTS backfill.stop (
+	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+	stopped_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	stopped_by name NOT NULL,
+	reason text
+);
+COMMENT ON TABLE backfill.stop IS
+	'Holds a row from stop_all() to start_all(): no batch begins meanwhile.';
+COMMENT ON COLUMN backfill.stop.only_row IS 'Always true: at most one row.';
+COMMENT ON COLUMN backfill.stop.stopped_at IS 'Since when.';
+COMMENT ON COLUMN backfill.stop.stopped_by IS 'By whom.';
+COMMENT ON COLUMN backfill.stop.reason IS 'Why.';
+
+RESET ROLE;

@@ -1,0 +1,23 @@
+DROP TRIGGER IF EXISTS jobs_1_capture ON backfill.jobs;
+DROP TRIGGER IF EXISTS jobs_2_check ON backfill.jobs;
+DROP TRIGGER IF EXISTS jobs_3_check_settings ON backfill.jobs;
+DROP TRIGGER IF EXISTS jobs_4_submitted ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_daemon ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_insert ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_see ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_tune ON backfill.jobs;
+DROP POLICY IF EXISTS ranges_daemon ON backfill.ranges;
+DROP POLICY IF EXISTS ranges_see ON backfill.ranges;
+DROP POLICY IF EXISTS holes_daemon ON backfill.holes;
+DROP POLICY IF EXISTS holes_see ON backfill.holes;
+DROP POLICY IF EXISTS events_daemon ON backfill.events;
+DROP POLICY IF EXISTS events_see ON backfill.events;
+DROP FUNCTION IF EXISTS backfill.jobs_submitted();
+DROP FUNCTION IF EXISTS backfill.jobs_check();
+DROP FUNCTION IF EXISTS backfill.jobs_check_run_as(name, oid);
+DROP FUNCTION IF EXISTS backfill.jobs_check_settings();
+DROP FUNCTION IF EXISTS backfill.check_interval(text, interval, interval,
+	interval);
+DROP FUNCTION IF EXISTS backfill.jobs_capture();
+DROP FUNCTION IF EXISTS backfill.may_see(name);
+DROP FUNCTION IF EXISTS backfill.may_steer(name);

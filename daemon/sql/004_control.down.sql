@@ -1,0 +1,15 @@
+DROP FUNCTION IF EXISTS backfill.start_all();
+DROP FUNCTION IF EXISTS backfill.stop_all(text);
+DROP FUNCTION IF EXISTS backfill.cancel(text, text);
+DROP FUNCTION IF EXISTS backfill.cancel(bigint, text);
+DROP FUNCTION IF EXISTS backfill.resume(text);
+DROP FUNCTION IF EXISTS backfill.resume(bigint);
+DROP FUNCTION IF EXISTS backfill.pause(text, text);
+DROP FUNCTION IF EXISTS backfill.pause(bigint, text);
+DROP FUNCTION IF EXISTS backfill.request(text, text, text);
+DROP POLICY IF EXISTS events_request ON backfill.events;
+DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
+DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;
+DROP FUNCTION IF EXISTS backfill.events_act();
+DROP FUNCTION IF EXISTS backfill.events_stamp();
+DROP FUNCTION IF EXISTS backfill.job_id(text);

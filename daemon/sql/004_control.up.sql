@@ -1,0 +1,194 @@
+-- Control: pause, resume, cancel, stop_all, start_all.
+--
+-- A request is an event that acts: the functions insert into
+-- backfill.events with the caller's rights, where row-level security says
+-- whether current_user may, and the trigger, as the owner, changes the job.
+-- A SECURITY DEFINER function that checked session_user instead would let
+-- a low role's function, called by a high role, steer the high role's jobs.
+-- begin_batch refuses paused, cancelled and stopped work itself: control
+-- depends on no daemon and no notification.
+
+SET LOCAL ROLE backfill_owner;
+
+CREATE OR REPLACE FUNCTION backfill.job_id(job text)
+RETURNS bigint LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_id bigint;
+BEGIN
+	SELECT j.id INTO found_id FROM backfill.jobs j
+	WHERE j.name = job OR j.id::text = job;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF002',
+			MESSAGE = format('job "%s" does not exist', job),
+			DETAIL = 'Or its run_as is a role that you may not become.';
+	END IF;
+	RETURN found_id;
+END
+$$;
+COMMENT ON FUNCTION backfill.job_id(text) IS
+	'Id of the job with this name or id; raises BF002 when there is none that the caller may steer.';
+
+CREATE OR REPLACE FUNCTION backfill.events_stamp()
+RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	NEW.at := clock_timestamp();
+	NEW.actor := current_user;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION backfill.events_stamp() IS
+	'Trigger: a request names its true author.';
+
+CREATE OR REPLACE FUNCTION backfill.events_act()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	because text := NEW.actor || coalesce(': ' || NEW.detail, '');
+	job record;
+BEGIN
+	PERFORM pg_notify('backfill', '');
+
+	IF NEW.event = 'stop_all' THEN
+		INSERT INTO backfill.stop (stopped_by, reason)
+		VALUES (NEW.actor, NEW.detail)
+		ON CONFLICT (only_row) DO NOTHING;
+		RETURN NULL;
+	ELSIF NEW.event = 'start_all' THEN
+		DELETE FROM backfill.stop;
+		RETURN NULL;
+	END IF;
+
+	SELECT j.id, j.name, j.state INTO job FROM backfill.jobs j
+	WHERE j.id = NEW.job_id FOR NO KEY UPDATE;
+
+	CASE NEW.event || ' ' || job.state
+	WHEN 'pause queued', 'pause running' THEN
+		UPDATE backfill.jobs SET state = 'paused',
+			reason = 'paused by ' || because
+		WHERE id = job.id;
+	WHEN 'resume paused' THEN
+		-- A daemon claims it anew and goes on from the checkpoint.
+		UPDATE backfill.jobs SET state = 'queued', reason = NULL
+		WHERE id = job.id;
+	WHEN 'cancel queued', 'cancel running', 'cancel paused' THEN
+		UPDATE backfill.jobs SET state = 'cancelled',
+			reason = 'cancelled by ' || because,
+			finished_at = clock_timestamp()
+		WHERE id = job.id;
+	WHEN 'pause paused', 'resume queued', 'resume running',
+		'cancel cancelled'
+	THEN
+		RAISE NOTICE 'job % is % already', job.id, job.state;
+	ELSE
+		RAISE EXCEPTION USING ERRCODE = 'BF003',
+			MESSAGE = format('cannot %s job %s: it is %s',
+				NEW.event, job.id, job.state),
+			HINT = 'Submit a new job to change the table again.';
+	END CASE;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION backfill.events_act() IS
+	'Trigger: carries out a request and wakes the daemons. Raises BF003 when the job''s state does not allow it.';
+
+DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;
+CREATE TRIGGER events_1_stamp BEFORE INSERT ON backfill.events
+	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'stop_all',
+		'start_all'))
+	EXECUTE FUNCTION backfill.events_stamp();
+DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
+CREATE TRIGGER events_2_act AFTER INSERT ON backfill.events
+	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'stop_all',
+		'start_all'))
+	EXECUTE FUNCTION backfill.events_act();
+
+CREATE OR REPLACE FUNCTION backfill.request(job text, event text,
+	reason text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO backfill.events (job_id, event, detail)
+	VALUES (backfill.job_id(job), event, nullif(btrim(reason), ''));
+END
+$$;
+COMMENT ON FUNCTION backfill.request(text, text, text) IS
+	'What pause, resume and cancel share.';
+
+CREATE OR REPLACE FUNCTION backfill.pause(job bigint,
+	reason text DEFAULT NULL)
+RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1::text, ''pause'', $2)';
+CREATE OR REPLACE FUNCTION backfill.pause(job text, reason text DEFAULT NULL)
+RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1, ''pause'', $2)';
+COMMENT ON FUNCTION backfill.pause(bigint, text) IS
+	'No batch of the job begins after this commits; one in flight ends. Raises BF002, BF003.';
+COMMENT ON FUNCTION backfill.pause(text, text) IS
+	'The same by name.';
+
+CREATE OR REPLACE FUNCTION backfill.resume(job bigint)
+RETURNS void LANGUAGE sql AS
+	'SELECT backfill.request($1::text, ''resume'', NULL)';
+CREATE OR REPLACE FUNCTION backfill.resume(job text)
+RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1, ''resume'', NULL)';
+COMMENT ON FUNCTION backfill.resume(bigint) IS
+	'Queues a paused job again; it goes on from its checkpoint. Raises BF002, BF003.';
+COMMENT ON FUNCTION backfill.resume(text) IS 'The same by name.';
+
+CREATE OR REPLACE FUNCTION backfill.cancel(job bigint,
+	reason text DEFAULT NULL)
+RETURNS void LANGUAGE sql AS
+	'SELECT backfill.request($1::text, ''cancel'', $2)';
+CREATE OR REPLACE FUNCTION backfill.cancel(job text,
+	reason text DEFAULT NULL)
+RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1, ''cancel'', $2)';
+COMMENT ON FUNCTION backfill.cancel(bigint, text) IS
+	'Ends the job for good: the batch in flight is cancelled, what was committed stays. Raises BF002, BF003.';
+COMMENT ON FUNCTION backfill.cancel(text, text) IS 'The same by name.';
+
+CREATE OR REPLACE FUNCTION backfill.stop_all(reason text DEFAULT NULL)
+RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO backfill.events (event, detail)
+	VALUES ('stop_all', nullif(btrim(reason), ''))
+$$;
+COMMENT ON FUNCTION backfill.stop_all(text) IS
+	'From the commit on no batch begins in this database, whatever daemon asks, until start_all(). For members of backfill_admin.';
+
+CREATE OR REPLACE FUNCTION backfill.start_all()
+RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO backfill.events (event) VALUES ('start_all')
+$$;
+COMMENT ON FUNCTION backfill.start_all() IS
+	'Ends stop_all(). For members of backfill_admin.';
+
+GRANT INSERT (job_id, event, detail) ON backfill.events TO backfill_submit;
+
+DROP POLICY IF EXISTS events_request ON backfill.events;
+CREATE POLICY events_request ON backfill.events FOR INSERT
+	TO backfill_submit
+	WITH CHECK (
+		(job_id IS NULL AND event IN ('stop_all', 'start_all')
+			AND pg_catalog.pg_has_role('backfill_admin', 'MEMBER'))
+		OR (event IN ('pause', 'resume', 'cancel') AND EXISTS (
+			SELECT FROM backfill.jobs j WHERE j.id = job_id
+			AND backfill.may_steer(j.run_as))));
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION backfill.job_id(text),
+	backfill.request(text, text, text),
+	backfill.pause(bigint, text), backfill.pause(text, text),
+	backfill.resume(bigint), backfill.resume(text),
+	backfill.cancel(bigint, text), backfill.cancel(text, text)
+	TO backfill_submit;
+GRANT EXECUTE ON FUNCTION backfill.stop_all(text), backfill.start_all()
+	TO backfill_admin;
+
+RESET ROLE;

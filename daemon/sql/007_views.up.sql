@@ -1,0 +1,125 @@
+-- What people look at. psql alone is a full client: backfillctl shows these
+-- columns and nothing else. Views run as their owner, so each says itself
+-- whose jobs the reader may see.
+
+SET LOCAL ROLE backfill_owner;
+
+CREATE OR REPLACE VIEW backfill.progress AS
+SELECT j.id, j.name, j.kind, j.target,
+	CASE WHEN s.only_row AND j.state IN ('queued', 'running')
+		THEN 'all work is stopped by ' || s.stopped_by
+			|| coalesce(': ' || s.reason, '')
+		ELSE j.reason END AS reason,
+	j.state,
+	coalesce(r.rows_done, 0)::bigint AS rows_done,
+	coalesce(r.rows_read, 0)::bigint AS rows_read,
+	r.rows_total_estimate::bigint AS rows_total_estimate,
+	CASE WHEN r.unfinished = 0 THEN 100.0
+		WHEN r.rows_total_estimate > 0 THEN least(99.9,
+			100.0 * r.rows_read / r.rows_total_estimate)
+		END::numeric(4,1) AS percent,
+	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
+		THEN r.rows_per_second END AS rows_per_second,
+	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
+		AND r.rows_per_second > 0
+		THEN make_interval(secs => round((greatest(0,
+			r.rows_total_estimate - r.rows_read)
+			/ r.rows_per_second)::numeric)::double precision) END AS eta,
+	coalesce(h.holes, 0) AS holes,
+	coalesce(r.rows_still_matching, 0)::bigint AS rows_still_matching,
+	coalesce(r.batches, 0)::bigint AS batches,
+	r.batch_rows,
+	array_to_string(r.cursor, ', ') AS key,
+	array_to_string(r.hi, ', ') AS last_key,
+	r.checkpoint_at AS saved_at,
+	j.run_as, j.submitted_by, j.submitted_at, j.started_at, j.finished_at,
+	d.host AS daemon_host, d.pid AS daemon_pid, r.runner_pid,
+	j.error_sqlstate, j.error_message, j.error_detail, j.error_hint
+FROM backfill.jobs j
+LEFT JOIN LATERAL (
+	-- One range per job as yet; the counters are sums already.
+	SELECT sum(n.rows_done) AS rows_done, sum(n.rows_read) AS rows_read,
+		sum(n.rows_total_estimate) AS rows_total_estimate,
+		count(*) FILTER (WHERE n.finished_at IS NULL) AS unfinished,
+		sum(n.rows_per_second) FILTER (WHERE n.finished_at IS NULL)
+			AS rows_per_second,
+		sum(n.rows_still_matching) AS rows_still_matching,
+		sum(n.batches) AS batches, max(n.batch_rows) AS batch_rows,
+		max(n.cursor) FILTER (WHERE n.number = 1) AS cursor,
+		max(n.hi) FILTER (WHERE n.number = 1) AS hi,
+		max(n.checkpoint_at) AS checkpoint_at,
+		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid
+	FROM backfill.ranges n WHERE n.job_id = j.id HAVING count(*) > 0
+) r ON true
+LEFT JOIN LATERAL (
+	SELECT count(*) AS holes FROM backfill.holes n WHERE n.job_id = j.id
+) h ON true
+LEFT JOIN backfill.daemons d ON d.incarnation = r.owner
+LEFT JOIN backfill.stop s ON true
+WHERE backfill.may_see(j.run_as)
+ORDER BY j.id;
+
+COMMENT ON VIEW backfill.progress IS
+	'A row per job: state, reason, rows, rate and time left. Readable by pg_monitor and by who may steer the job.';
+COMMENT ON COLUMN backfill.progress.id IS 'The job''s id.';
+COMMENT ON COLUMN backfill.progress.name IS 'The job''s name.';
+COMMENT ON COLUMN backfill.progress.kind IS 'What is done.';
+COMMENT ON COLUMN backfill.progress.target IS 'The table.';
+COMMENT ON COLUMN backfill.progress.state IS
+	'queued, running, paused, succeeded, failed or cancelled.';
+COMMENT ON COLUMN backfill.progress.reason IS
+	'Why it is in that state or is not moving; NULL: it moves.';
+COMMENT ON COLUMN backfill.progress.rows_done IS 'Rows changed.';
+COMMENT ON COLUMN backfill.progress.rows_read IS 'Keys passed.';
+COMMENT ON COLUMN backfill.progress.rows_total_estimate IS
+	'Keys to pass, as the planner estimated when the job began; NULL: unknown.';
+COMMENT ON COLUMN backfill.progress.percent IS
+	'Keys passed of those estimated; 100 only when none is left; NULL: unknown.';
+COMMENT ON COLUMN backfill.progress.rows_per_second IS
+	'Keys passed per second of late (about 30 s); NULL: not running.';
+COMMENT ON COLUMN backfill.progress.eta IS
+	'Time left at that rate; NULL: unknown.';
+COMMENT ON COLUMN backfill.progress.holes IS
+	'Keys or windows passed over because others held them, to be worked off.';
+COMMENT ON COLUMN backfill.progress.rows_still_matching IS
+	'Changed rows that matched where_clause after the change.';
+COMMENT ON COLUMN backfill.progress.batches IS 'Batches committed.';
+COMMENT ON COLUMN backfill.progress.batch_rows IS
+	'Rows read by the last batch.';
+COMMENT ON COLUMN backfill.progress.key IS
+	'The key reached: a daemon that dies now resumes here.';
+COMMENT ON COLUMN backfill.progress.last_key IS 'The key at which the job ends.';
+COMMENT ON COLUMN backfill.progress.saved_at IS
+	'When the last batch committed.';
+COMMENT ON COLUMN backfill.progress.run_as IS 'Whose rights the job has.';
+COMMENT ON COLUMN backfill.progress.submitted_by IS 'Who inserted it.';
+COMMENT ON COLUMN backfill.progress.submitted_at IS 'When.';
+COMMENT ON COLUMN backfill.progress.started_at IS
+	'When a daemon first claimed it.';
+COMMENT ON COLUMN backfill.progress.finished_at IS 'When it ended.';
+COMMENT ON COLUMN backfill.progress.daemon_host IS
+	'Host of the daemon that has it.';
+COMMENT ON COLUMN backfill.progress.daemon_pid IS
+	'Process id of that daemon.';
+COMMENT ON COLUMN backfill.progress.runner_pid IS
+	'Backend that runs its batches (pg_stat_activity.pid).';
+COMMENT ON COLUMN backfill.progress.error_sqlstate IS 'The failure''s SQLSTATE.';
+COMMENT ON COLUMN backfill.progress.error_message IS 'The failure''s message.';
+COMMENT ON COLUMN backfill.progress.error_detail IS 'The failure''s detail.';
+COMMENT ON COLUMN backfill.progress.error_hint IS 'What may help.';
+
+GRANT SELECT ON backfill.progress
+	TO backfill_submit, backfill_daemon, pg_monitor;
+
+-- The membership that the first script gave ends here.
+RESET ROLE;
+DO $$
+BEGIN
+	IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles
+		WHERE rolname = current_user)
+	THEN
+		EXECUTE pg_catalog.format('REVOKE backfill_owner FROM %I',
+			current_user);
+	END IF;
+END
+$$;
