@@ -1,0 +1,614 @@
+/* One database. The happy path:
+ *
+ *   connect -> login (settings; may this login serve?) -> register
+ *     -> serving: a heartbeat every third of the lease; at every
+ *        notification and every poll_interval look at our work, then claim
+ *        as long as a worker is free -> stop: runners give their jobs back,
+ *        unregister, close
+ *
+ * How it fails: whenever the control connection breaks, it is closed and
+ * made anew after a growing, jittered pause, for ever; the incarnation is
+ * kept, so the jobs stay ours while the lease lasts. Runners go on for two
+ * thirds of the lease (host_may_begin). A login that may not serve, or a
+ * schema of another version, ends the database: at start the program with
+ * it; later it is a connection failure like any other.
+ *
+ *   CONNECTING --> LOGIN --> SERVING --> STOPPING --> CLOSED
+ *       ^  |         |          |            |
+ *       |  v         v          v            v
+ *     PAUSING <------------------      (any) -> CLOSED by abandon
+ *
+ * A notification is a hint; polling finds everything without it. */
+
+#include "engine/database.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sm.h"
+#include "engine/host.h"
+#include "engine/runner.h"
+#include "rules/retry.h"
+#include "store/queue.h"
+
+enum {
+	CONNECT_TIMEOUT_MS = 10000,
+	RECONNECT_BASE_MS = 100,
+	RECONNECT_CAP_MS = 10000,
+	LOCK_TIMEOUT_LEAST_MS = 100,
+	LOCK_TIMEOUT_MOST_MS = 2000
+};
+
+enum database_state { CONNECTING, LOGIN, SERVING, PAUSING, STOPPING, CLOSED };
+
+static const struct sm_state states[] = {
+	[CONNECTING] = { "connecting",
+		SM_TO(LOGIN) | SM_TO(PAUSING) | SM_TO(CLOSED) },
+	[LOGIN] = { "login",
+		SM_TO(SERVING) | SM_TO(PAUSING) | SM_TO(CLOSED) },
+	[SERVING] = { "serving",
+		SM_TO(PAUSING) | SM_TO(STOPPING) | SM_TO(CLOSED) },
+	[PAUSING] = { "pausing", SM_TO(CONNECTING) | SM_TO(CLOSED) },
+	[STOPPING] = { "stopping", SM_TO(CLOSED) },
+	[CLOSED] = { "closed", 0 },
+};
+
+struct database {
+	struct host host; /* lent to the runners */
+	struct sm state;
+	database_end_cb on_end;
+	void *data;
+
+	struct pgc *conn; /* host.control points to it while it serves */
+	struct retry retry;
+	uv_timer_t pause;
+	uv_timer_t heartbeat;
+	uv_timer_t poll;
+	int timers_open;
+	uint64_t heartbeat_sent_ms;
+
+	struct runner **runners; /* workers slots; NULL: free */
+	size_t workers;
+	size_t running;
+
+	int looking;	 /* a look at the queue is under way */
+	int look_again;	 /* and something happened meanwhile */
+	int stop_asked;
+	int served; /* was registered once */
+	int unregistering;
+	struct err failure; /* why it ended; code 0: it was asked to */
+};
+
+static void connect_control(struct database *db);
+static void look(struct database *db);
+static void maybe_stopped(struct database *db);
+
+static const char *name_of(const struct database *db)
+{
+	return db->host.database->name;
+}
+
+/* ---- the end ---- */
+
+static void maybe_free(struct database *db)
+{
+	if (db->state.state != CLOSED || db->timers_open > 0 ||
+		db->running > 0 || db->conn != NULL) {
+		return;
+	}
+	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);
+	free(db->runners);
+	free(db);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct database *db = handle->data;
+
+	db->timers_open--;
+	maybe_free(db);
+}
+
+static void on_last_closed(void *data)
+{
+	struct database *db = data;
+
+	db->conn = NULL;
+	maybe_free(db);
+}
+
+/* From any state: nothing is said to the server any more. */
+static void finish(struct database *db)
+{
+	if (db->state.state == CLOSED) {
+		return;
+	}
+	/* In PAUSING the old connection may be closing already; on_closed
+	 * sees the state then. */
+	if (db->conn != NULL && db->state.state != PAUSING) {
+		pgc_close(db->conn, on_last_closed, db);
+	}
+	sm_move(&db->state, CLOSED);
+	db->host.control = NULL;
+	uv_close((uv_handle_t *)&db->pause, on_timer_closed);
+	uv_close((uv_handle_t *)&db->heartbeat, on_timer_closed);
+	uv_close((uv_handle_t *)&db->poll, on_timer_closed);
+}
+
+static void fail(struct database *db, const struct err *e)
+{
+	db->failure = *e;
+	finish(db);
+}
+
+/* ---- losing the connection ---- */
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct database *db = timer->data;
+
+	sm_move(&db->state, CONNECTING);
+	connect_control(db);
+}
+
+static void on_closed(void *data)
+{
+	struct database *db = data;
+	uint32_t random = 0;
+	uint64_t pause_ms;
+
+	db->conn = NULL;
+	if (db->state.state == CLOSED) {
+		maybe_free(db);
+		return;
+	}
+	(void)uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
+	pause_ms = retry_pause_ms(&db->retry, clock_boot_ms(), random);
+	(void)uv_timer_start(&db->pause, on_pause_over, pause_ms, 0);
+}
+
+/* Any trouble with the control connection ends here. */
+static void reconnect(struct database *db, const struct err *e)
+{
+	if (db->state.state == PAUSING || db->state.state == CLOSED) {
+		return;
+	}
+	if (db->state.state == STOPPING) {
+		log_warning("%s: %s -> end without signing off", name_of(db),
+			e->message);
+		finish(db);
+		return;
+	}
+	log_warning("%s: %s: %s -> connect again", name_of(db),
+		sm_name(&db->state), e->message);
+	sm_move(&db->state, PAUSING);
+	db->host.control = NULL;
+	db->looking = 0;
+	(void)uv_timer_stop(&db->heartbeat);
+	(void)uv_timer_stop(&db->poll);
+	pgc_close(db->conn, on_closed, db);
+}
+
+/* A reply of the control connection. Errors of the server are told and
+ * leave the connection; others end it. Returns whether to go on. */
+static int reply_is_well(
+	struct database *db, const char *what, const struct err *e)
+{
+	if (db->state.state != SERVING && db->state.state != STOPPING) {
+		return 0;
+	}
+	if (e == NULL) {
+		return 1;
+	}
+	if (e->code != BFE_SQL) {
+		reconnect(db, e);
+	} else {
+		log_warning("%s: %s: %s: %s -> again later", name_of(db), what,
+			e->sqlstate, e->message);
+	}
+	return 0;
+}
+
+/* ---- heartbeat ---- */
+
+static void on_renewed(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+
+	(void)request;
+	if (e != NULL && strcmp(e->sqlstate, "BF010") == 0) {
+		/* Our row was removed: begin a new life. */
+		db->host.incarnation = 0;
+		reconnect(db, e);
+		return;
+	}
+	if (reply_is_well(db, "heartbeat", e)) {
+		/* From when it was sent: the server's lease began later. */
+		db->host.renewed_ms = db->heartbeat_sent_ms;
+	}
+}
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+	struct database *db = timer->data;
+
+	db->heartbeat_sent_ms = clock_boot_ms();
+	pgc_send(db->conn, queue_renew(db->host.incarnation), on_renewed, db);
+}
+
+/* ---- the queue ---- */
+
+static void on_runner_end(void *data, struct runner *r)
+{
+	struct database *db = data;
+
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] == r) {
+			db->runners[i] = NULL;
+		}
+	}
+	db->running--;
+	if (db->state.state == CLOSED) {
+		maybe_free(db);
+	} else if (db->stop_asked) {
+		maybe_stopped(db);
+	} else {
+		look(db);
+	}
+}
+
+static size_t free_slot(const struct database *db)
+{
+	size_t i = 0;
+
+	while (i < db->workers && db->runners[i] != NULL) {
+		i++;
+	}
+	return i;
+}
+
+static void looked(struct database *db)
+{
+	db->looking = 0;
+	if (db->look_again) {
+		look(db);
+	}
+}
+
+static void claim(struct database *db);
+
+static void on_claimed(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+	struct queue_claim c;
+	struct runner *r;
+
+	if (!reply_is_well(db, "claim", e) || db->state.state != SERVING ||
+		queue_read_claim(request, &c) != 0) {
+		looked(db);
+		return;
+	}
+	log_info("%s: job %lld (%s) as %s, epoch %lld -> %s", name_of(db),
+		(long long)c.job_id, c.name, c.run_as, (long long)c.epoch,
+		c.taken_over ? "taken over" : "claimed");
+	r = runner_start(&db->host, &c, on_runner_end, db);
+	db->runners[free_slot(db)] = r;
+	db->running++;
+	if (db->stop_asked) {
+		runner_stop(r);
+	}
+	claim(db);
+}
+
+static void claim(struct database *db)
+{
+	if (db->stop_asked || db->state.state != SERVING ||
+		free_slot(db) == db->workers || !host_may_begin(&db->host)) {
+		looked(db);
+		return;
+	}
+	pgc_send(db->conn, queue_claim(db->host.incarnation), on_claimed, db);
+}
+
+/* Somebody may have paused, cancelled or stopped what we run. */
+static void wake_runners(struct database *db, const struct pgc_request *work)
+{
+	for (int row = 0; row < queue_work_count(work); row++) {
+		const char *state = queue_work_state(work, row);
+
+		if (strcmp(state, "running") == 0) {
+			continue;
+		}
+		for (size_t i = 0; i < db->workers; i++) {
+			struct runner *r = db->runners[i];
+
+			if (r != NULL &&
+				runner_job(r) == queue_work_job(work, row) &&
+				runner_epoch(r) ==
+					queue_work_epoch(work, row)) {
+				runner_wake(
+					r, strcmp(state, "cancelled") == 0);
+			}
+		}
+	}
+}
+
+static void on_work(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+
+	if (!reply_is_well(db, "work", e)) {
+		looked(db);
+		return;
+	}
+	wake_runners(db, request);
+	claim(db);
+}
+
+static void look(struct database *db)
+{
+	db->look_again = db->looking;
+	if (db->looking || db->state.state != SERVING) {
+		return;
+	}
+	db->looking = 1;
+	pgc_send(db->conn, queue_my_work(db->host.incarnation), on_work, db);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+	look(timer->data);
+}
+
+static void on_notify(void *data, const char *channel, const char *payload)
+{
+	(void)channel;
+	(void)payload;
+	look(data);
+}
+
+/* ---- connecting ---- */
+
+static void serve(struct database *db)
+{
+	const struct config *c = db->host.config;
+	uint64_t third_ms = (uint64_t)c->lease_ms / 3;
+	uint64_t poll_ms = (uint64_t)c->poll_interval_ms;
+
+	sm_move(&db->state, SERVING);
+	db->served = 1;
+	db->host.control = db->conn;
+	db->host.renewed_ms = db->heartbeat_sent_ms;
+	retry_reset(&db->retry);
+	(void)uv_timer_start(&db->heartbeat, on_heartbeat, third_ms, third_ms);
+	(void)uv_timer_start(&db->poll, on_poll, poll_ms, poll_ms);
+	if (db->stop_asked) {
+		maybe_stopped(db);
+	} else {
+		look(db);
+	}
+}
+
+/* At start nobody is helped by trying again; later the mistake may be a
+ * moment of somebody's maintenance. */
+static void refuse(struct database *db, struct err *e)
+{
+	err_wrap(e, "database \"%s\"", name_of(db));
+	if (db->served) {
+		reconnect(db, e);
+	} else {
+		fail(db, e);
+	}
+}
+
+static void on_registered(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+	struct err failure;
+
+	if (db->state.state != LOGIN) {
+		return;
+	}
+	if (e != NULL) {
+		failure = *e;
+		if (e->code == BFE_SQL) {
+			refuse(db, &failure);
+		} else {
+			reconnect(db, e);
+		}
+		return;
+	}
+	if (db->host.incarnation == 0) {
+		if (queue_check_version(request, &failure) != 0) {
+			refuse(db, &failure);
+			return;
+		}
+		db->host.incarnation = queue_read_incarnation(request);
+	}
+	log_info("%s: connected as daemon %lld, %zu workers -> serving",
+		name_of(db), (long long)db->host.incarnation, db->workers);
+	serve(db);
+}
+
+static void on_login(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+	struct err failure;
+	char host[256];
+
+	if (db->state.state != LOGIN) {
+		return;
+	}
+	if (e != NULL) {
+		reconnect(db, e);
+		return;
+	}
+	if (queue_check_login(request, &failure) != 0) {
+		refuse(db, &failure);
+		return;
+	}
+	if (gethostname(host, sizeof host) != 0) {
+		(void)snprintf(host, sizeof host, "unknown");
+	}
+	host[sizeof host - 1] = '\0';
+	db->heartbeat_sent_ms = clock_boot_ms();
+	pgc_send(db->conn,
+		db->host.incarnation != 0
+			? queue_return(db->host.incarnation)
+			: queue_register(host, (int)getpid(),
+				  BACKFILLD_VERSION, db->host.config->lease_ms),
+		on_registered, db);
+}
+
+static int64_t control_lock_timeout_ms(const struct config *c)
+{
+	int64_t ms = c->lease_ms / 4;
+
+	if (ms < LOCK_TIMEOUT_LEAST_MS) {
+		return LOCK_TIMEOUT_LEAST_MS;
+	}
+	return ms > LOCK_TIMEOUT_MOST_MS ? LOCK_TIMEOUT_MOST_MS : ms;
+}
+
+static void on_connected(void *data, const struct err *e)
+{
+	struct database *db = data;
+
+	if (db->state.state != CONNECTING) {
+		return;
+	}
+	if (e != NULL) {
+		reconnect(db, e);
+		return;
+	}
+	sm_move(&db->state, LOGIN);
+	pgc_send(db->conn,
+		queue_login(control_lock_timeout_ms(db->host.config)),
+		on_login, db);
+}
+
+static void on_lost(void *data, const struct err *e)
+{
+	reconnect(data, e);
+}
+
+static void on_notice(void *data, const char *sqlstate, const char *message)
+{
+	struct database *db = data;
+
+	log_debug("%s: notice %s: %s", name_of(db), sqlstate, message);
+}
+
+static void connect_control(struct database *db)
+{
+	char name[160];
+	struct pgc_options options = {
+		.conninfo = db->host.database->dsn,
+		.application_name = "backfilld",
+		.name = name,
+		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		.on_notify = on_notify,
+		.on_notice = on_notice,
+		.on_lost = on_lost,
+		.data = db,
+	};
+
+	(void)snprintf(name, sizeof name, "%s control", name_of(db));
+	db->conn = pgc_new(db->host.loop, &options);
+	pgc_connect(db->conn, on_connected, db);
+}
+
+/* ---- from outside ---- */
+
+struct database *database_start(uv_loop_t *loop, const struct config *config,
+	const struct config_database *which, database_end_cb on_end,
+	void *data)
+{
+	struct database *db = mem_new(1, sizeof *db);
+	uv_timer_t *timers[] = { &db->pause, &db->heartbeat, &db->poll };
+
+	db->host.loop = loop;
+	db->host.config = config;
+	db->host.database = which;
+	db->on_end = on_end;
+	db->data = data;
+	db->workers = (size_t)which->workers;
+	db->runners = mem_new(db->workers, sizeof db->runners[0]);
+	sm_init(&db->state, which->name, states, CONNECTING);
+	retry_init(&db->retry, RECONNECT_BASE_MS, RECONNECT_CAP_MS,
+		UINT64_MAX);
+	for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
+		(void)uv_timer_init(loop, timers[i]);
+		timers[i]->data = db;
+		db->timers_open++;
+	}
+	connect_control(db);
+	return db;
+}
+
+static void on_unregistered(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+
+	(void)request;
+	if (e != NULL) {
+		log_warning("%s: could not sign off: %s", name_of(db),
+			e->message);
+	}
+	finish(db);
+}
+
+/* All runners have ended: sign off, unless there is nobody to tell. */
+static void maybe_stopped(struct database *db)
+{
+	if (db->running > 0 || db->state.state == CLOSED ||
+		db->unregistering) {
+		return;
+	}
+	if (db->state.state != SERVING) {
+		finish(db);
+		return;
+	}
+	sm_move(&db->state, STOPPING);
+	db->unregistering = 1;
+	(void)uv_timer_stop(&db->heartbeat);
+	(void)uv_timer_stop(&db->poll);
+	pgc_send(db->conn, queue_unregister(db->host.incarnation),
+		on_unregistered, db);
+}
+
+void database_stop(struct database *db)
+{
+	if (db->stop_asked) {
+		return;
+	}
+	db->stop_asked = 1;
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] != NULL) {
+			runner_stop(db->runners[i]);
+		}
+	}
+	maybe_stopped(db);
+}
+
+void database_abandon(struct database *db)
+{
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] != NULL) {
+			runner_abandon(db->runners[i]);
+		}
+	}
+	finish(db);
+}

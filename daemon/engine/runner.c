@@ -1,0 +1,289 @@
+/* A runner carries out what the pure core (rules/run.h) decides, one action
+ * at a time:
+ *
+ *      run_step() ──action──> send_x ──reply──> on_x_done ──event──┐
+ *          ^                                                       │
+ *          └───────────────────────────────────────────────────────┘
+ *
+ * The happy path and the ways it fails stand in rules/run.c. This file has
+ * the loop, the pauses and the end; runner_session.c connects and prepares,
+ * runner_batch.c works on rows, runner_control.c speaks to the queue.
+ *
+ * It ends in two steps: RUN_END closes the timers; the memory is freed when
+ * they are closed, the connection is closed and no reply of the control
+ * connection is outstanding. An abandoned runner hears nothing any more. */
+
+#include "runner_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+	GATE_MS = 100,
+	/* Longest hold for errors that are tried again (promise P7). */
+	TROUBLE_TIMEOUT_MS = 60 * 60 * 1000
+};
+
+static void act(struct runner *r, enum run_action action);
+
+int host_may_begin(const struct host *h)
+{
+	return (int64_t)(clock_boot_ms() - h->renewed_ms) <
+		h->config->lease_ms * 2 / 3;
+}
+
+int64_t runner_job(const struct runner *r)
+{
+	return r->claim.job_id;
+}
+
+int64_t runner_epoch(const struct runner *r)
+{
+	return r->run.epoch;
+}
+
+/* ---- the end ---- */
+
+void runner_maybe_free(struct runner *r)
+{
+	if (!r->ended || r->timers_open > 0 || r->control_pending > 0 ||
+		r->conn != NULL) {
+		return;
+	}
+	r->on_end(r->data, r);
+	run_close(&r->run);
+	work_job_close(&r->job);
+	keyset_close(&r->keyset);
+	setlist_close(&r->columns);
+	key_close(&r->window_hi);
+	key_close(&r->hole.lo);
+	key_close(&r->hole.hi);
+	key_close(&r->bound);
+	free(r);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct runner *r = handle->data;
+
+	r->timers_open--;
+	runner_maybe_free(r);
+}
+
+static void end(struct runner *r)
+{
+	if (r->ended) {
+		return;
+	}
+	r->ended = 1;
+	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
+	uv_close((uv_handle_t *)&r->watch, on_timer_closed);
+}
+
+/* ---- events ---- */
+
+static uint32_t random_number(void)
+{
+	uint32_t value = 0;
+
+	/* Without randomness the pauses only lose their jitter. */
+	(void)uv_random(NULL, NULL, &value, sizeof value, 0, NULL);
+	return value;
+}
+
+void runner_done(struct runner *r, struct run_event *ev)
+{
+	enum run_action next;
+
+	if (r->abandoned) {
+		return;
+	}
+	runner_watch_stop(r);
+	ev->now_ms = clock_boot_ms();
+	ev->random = random_number();
+	ev->stop_asked = r->stop_asked;
+	ev->blockers = r->blockers[0] != '\0' ? r->blockers : NULL;
+	next = run_step(&r->run, ev);
+	r->blockers[0] = '\0';
+	runner_tell_reason(r);
+	act(r, next);
+}
+
+void runner_failed(struct runner *r, const struct err *e)
+{
+	struct run_event ev = { .error = e };
+
+	if (!r->abandoned) {
+		log_debug("job %lld: %s: %s %s", (long long)r->claim.job_id,
+			sm_name(&r->run.action), e->sqlstate, e->message);
+	}
+	runner_done(r, &ev);
+}
+
+/* ---- pauses ---- */
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct runner *r = timer->data;
+	struct run_event ev = { .error = NULL };
+
+	runner_done(r, &ev);
+}
+
+static void wait(struct runner *r)
+{
+	(void)uv_timer_start(&r->timer, on_pause_over, r->run.pause_ms, 0);
+}
+
+static void on_gate(uv_timer_t *timer)
+{
+	struct runner *r = timer->data;
+
+	act(r, run_current(&r->run));
+}
+
+static int begins_batch(enum run_action action)
+{
+	return action == RUN_BATCH || action == RUN_SKIP_WINDOW ||
+		action == RUN_BATCH_HOLE || action == RUN_DRAIN_HOLE;
+}
+
+/* ---- actions ---- */
+
+static void act(struct runner *r, enum run_action action)
+{
+	if (begins_batch(action) && !host_may_begin(r->host)) {
+		(void)uv_timer_start(&r->timer, on_gate, GATE_MS, 0);
+		return;
+	}
+	switch (action) {
+	case RUN_CONNECT:
+		runner_connect(r);
+		return;
+	case RUN_ATTACH:
+		runner_attach(r);
+		return;
+	case RUN_PREFLIGHT:
+		runner_preflight(r);
+		return;
+	case RUN_BEGIN:
+		runner_begin(r);
+		return;
+	case RUN_READ_WINDOW:
+	case RUN_BATCH:
+	case RUN_SKIP_WINDOW:
+	case RUN_NEXT_HOLE:
+	case RUN_READ_HOLE:
+	case RUN_BATCH_HOLE:
+	case RUN_DRAIN_HOLE:
+	case RUN_FINISH_RANGE:
+		runner_act_on_rows(r, action);
+		return;
+	case RUN_WAIT:
+		wait(r);
+		return;
+	case RUN_DISCONNECT:
+		runner_disconnect(r);
+		return;
+	case RUN_TAKE:
+	case RUN_FINISH_JOB:
+	case RUN_FAIL:
+	case RUN_RELEASE:
+		runner_act_on_control(r, action);
+		return;
+	case RUN_END:
+		end(r);
+		return;
+	}
+}
+
+/* ---- from outside ---- */
+
+static struct run_limits limits_of(const struct config *c)
+{
+	struct run_limits limits = {
+		.size = {
+			.first_rows = c->batch_rows,
+			.max_rows = c->max_batch_rows,
+			.target_us = c->target_batch_time_ms * 1000,
+			.max_wal_bytes = c->max_batch_wal_bytes,
+		},
+		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
+		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
+	};
+
+	return limits;
+}
+
+struct runner *runner_start(struct host *host, const struct queue_claim *claim,
+	runner_end_cb on_end, void *data)
+{
+	struct runner *r = mem_new(1, sizeof *r);
+	struct run_limits limits = limits_of(host->config);
+
+	r->host = host;
+	r->claim = *claim;
+	r->on_end = on_end;
+	r->data = data;
+	run_init(&r->run, &limits, claim->epoch);
+	(void)uv_timer_init(host->loop, &r->timer);
+	(void)uv_timer_init(host->loop, &r->watch);
+	r->timer.data = r;
+	r->watch.data = r;
+	r->timers_open = 2;
+	act(r, run_current(&r->run));
+	return r;
+}
+
+/* A pause ends now; anything else under way ends by itself. */
+static void end_pause(struct runner *r)
+{
+	if (run_current(&r->run) == RUN_WAIT && !r->ended) {
+		(void)uv_timer_start(&r->timer, on_pause_over, 0, 0);
+	}
+}
+
+void runner_stop(struct runner *r)
+{
+	r->stop_asked = 1;
+	end_pause(r);
+}
+
+void runner_wake(struct runner *r, int cancelled)
+{
+	if (r->abandoned || r->ended) {
+		return;
+	}
+	end_pause(r);
+	if (cancelled) {
+		runner_cancel(r);
+	}
+}
+
+static void on_abandoned_closed(void *data)
+{
+	struct runner *r = data;
+
+	r->conn = NULL;
+	runner_maybe_free(r);
+}
+
+void runner_abandon(struct runner *r)
+{
+	if (r->abandoned) {
+		return;
+	}
+	r->abandoned = 1;
+	/* In RUN_DISCONNECT the connection is closing already. */
+	if (r->conn != NULL && run_current(&r->run) != RUN_DISCONNECT) {
+		pgc_close(r->conn, on_abandoned_closed, r);
+	}
+	end(r);
+	runner_maybe_free(r);
+}

@@ -1,0 +1,251 @@
+/* Windows, batches and holes on the runner connection: for each action a
+ * pair send_x, on_x_done. See runner.c for the whole. */
+
+#include "runner_internal.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+
+enum {
+	/* Statements of a batch that may each take statement_timeout. */
+	STATEMENTS = 3,
+	DEADLINE_MARGIN_MS = 15000
+};
+
+/* Our own clock over a batch: later than every timeout of the server, for
+ * a server or a proxy that answers no more. */
+static uint64_t deadline_ms(const struct runner *r)
+{
+	int64_t timeout_ms = r->host->config->statement_timeout_ms;
+
+	if (r->job.statement_timeout_ms > timeout_ms) {
+		timeout_ms = r->job.statement_timeout_ms;
+	}
+	return (uint64_t)(STATEMENTS * timeout_ms + DEADLINE_MARGIN_MS);
+}
+
+static void well(struct runner *r)
+{
+	struct run_event ev = { .error = NULL };
+
+	runner_done(r, &ev);
+}
+
+/* ---- windows ---- */
+
+static void on_window_read(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct run_event ev = { .error = NULL };
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	work_read_window(request, &r->window_hi, &ev);
+	runner_done(r, &ev);
+}
+
+static void send_read_window(struct runner *r)
+{
+	runner_send(r,
+		work_window(&r->keyset, &r->run.cursor, &r->run.hi,
+			r->run.size.rows, deadline_ms(r)),
+		on_window_read);
+}
+
+/* ---- batches ---- */
+
+static void on_batch_done(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct run_event ev = { .error = NULL };
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_read_batch(request, &r->window_hi, &ev, &failure) != 0) {
+		runner_failed(r, &failure);
+		return;
+	}
+	ev.sample.rows_read = r->run.window_rows;
+	log_debug("job %lld: batch %lld: %lld of %lld rows in %lld us",
+		(long long)r->claim.job_id, (long long)r->run.seq,
+		(long long)ev.sample.rows_changed,
+		(long long)ev.sample.rows_read,
+		(long long)ev.sample.elapsed_us);
+	runner_done(r, &ev);
+}
+
+static void send_batch(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+	const struct keyset_window window = {
+		.lo = &r->run.cursor,
+		.hi = &r->run.window_hi,
+		.rows_read = r->run.window_rows,
+		.size = r->run.size.rows,
+	};
+
+	runner_send(r,
+		work_batch(&r->keyset, &fence, &window, &r->run.hi,
+			r->run.size.rows, deadline_ms(r)),
+		on_batch_done);
+	runner_watch_start(r);
+}
+
+static void on_window_skipped(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+
+	(void)request;
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	log_info("job %lld: more than 100 rows of a window are held ->"
+		 " the window is left for later",
+		(long long)r->claim.job_id);
+	well(r);
+}
+
+static void send_skip_window(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+
+	runner_send(r,
+		work_skip_window(&fence, &r->run.window_hi,
+			r->run.window_rows, deadline_ms(r)),
+		on_window_skipped);
+}
+
+/* ---- holes ---- */
+
+static void on_hole_listed(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct run_event ev = { .error = NULL };
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_read_hole(request, &r->hole, &ev, &failure) != 0) {
+		runner_failed(r, &failure);
+		return;
+	}
+	runner_done(r, &ev);
+}
+
+static void send_next_hole(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+
+	runner_send(r, work_next_hole(&fence, r->run.hole.id), on_hole_listed);
+}
+
+static void send_read_hole(struct runner *r)
+{
+	runner_send(r,
+		work_window(&r->keyset, &r->run.hole.lo, &r->run.hole.hi,
+			RUN_HOLE_ROWS, deadline_ms(r)),
+		on_window_read);
+}
+
+static void send_batch_hole(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+	const struct keyset_window window = {
+		.lo = &r->run.hole.lo,
+		.hi = &r->run.hole_hi,
+		.size = r->run.size.rows,
+		.hole = r->run.hole.id,
+	};
+
+	runner_send(r,
+		work_batch(&r->keyset, &fence, &window, &r->run.hole.hi, 1,
+			deadline_ms(r)),
+		on_batch_done);
+	runner_watch_start(r);
+}
+
+static void on_hole_drained(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_read_drained(request, &failure) != 0) {
+		runner_failed(r, &failure);
+		return;
+	}
+	well(r);
+}
+
+static void send_drain_hole(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+
+	runner_send(r,
+		work_drain_hole(
+			&r->keyset, &fence, &r->run.hole, deadline_ms(r)),
+		on_hole_drained);
+	runner_watch_start(r);
+}
+
+static void on_range_finished(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+
+	(void)request;
+	if (!runner_request_failed(r, e)) {
+		well(r);
+	}
+}
+
+static void send_finish_range(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+
+	runner_send(r, work_finish_range(&fence), on_range_finished);
+}
+
+void runner_act_on_rows(struct runner *r, enum run_action action)
+{
+	switch ((int)action) {
+	case RUN_READ_WINDOW:
+		send_read_window(r);
+		return;
+	case RUN_BATCH:
+		send_batch(r);
+		return;
+	case RUN_SKIP_WINDOW:
+		send_skip_window(r);
+		return;
+	case RUN_NEXT_HOLE:
+		send_next_hole(r);
+		return;
+	case RUN_READ_HOLE:
+		send_read_hole(r);
+		return;
+	case RUN_BATCH_HOLE:
+		send_batch_hole(r);
+		return;
+	case RUN_DRAIN_HOLE:
+		send_drain_hole(r);
+		return;
+	case RUN_FINISH_RANGE:
+		send_finish_range(r);
+		return;
+	default:
+		assert(0);
+	}
+}

@@ -1,0 +1,78 @@
+/* runner_internal.h: the private parts of a runner, shared by runner*.c. */
+#ifndef BACKFILL_ENGINE_RUNNER_INTERNAL_H
+#define BACKFILL_ENGINE_RUNNER_INTERNAL_H
+
+#include "engine/runner.h"
+#include "rules/keyset.h"
+#include "rules/run.h"
+#include "rules/setlist.h"
+#include "store/work.h"
+
+struct runner {
+	struct host *host;
+	struct queue_claim claim;
+	runner_end_cb on_end;
+	void *data;
+
+	struct run run;	 /* the decisions */
+	struct pgc *conn; /* the runner connection, or NULL */
+
+	/* Read after each connect. */
+	struct work_job job;
+	struct keyset keyset;
+	struct setlist columns;
+
+	/* Results that the event lends to the core. */
+	struct key window_hi;
+	struct run_hole hole;
+	struct key bound;
+	int64_t rows_estimate;
+	struct err failure; /* kept while a rollback is under way */
+
+	uv_timer_t timer;    /* pauses, and events that come later */
+	uv_timer_t watch;    /* who holds up the request in flight? */
+	char blockers[512];  /* "" nobody known */
+	char told[1024];     /* the reason that the queue shows */
+
+	int stop_asked;
+	int abandoned;
+	int ended;
+	int control_pending; /* callbacks of the control connection */
+	int timers_open;
+};
+
+/* runner.c */
+
+/* The action under way ended. */
+void runner_done(struct runner *r, struct run_event *ev);
+void runner_failed(struct runner *r, const struct err *e);
+
+/* Free when nothing can call back any more. */
+void runner_maybe_free(struct runner *r);
+
+/* runner_session.c: actions on the runner connection that lead to batches. */
+void runner_connect(struct runner *r);
+void runner_attach(struct runner *r);
+void runner_preflight(struct runner *r);
+void runner_begin(struct runner *r);
+void runner_disconnect(struct runner *r);
+
+/* Send on the runner connection; a failure is rolled back, then told. */
+void runner_send(struct runner *r, struct pgc_request *request,
+	pgc_request_cb cb);
+/* First line of each callback: whether it was told already. */
+int runner_request_failed(struct runner *r, const struct err *e);
+
+struct fence runner_fence(const struct runner *r);
+
+/* runner_batch.c: windows, batches, holes. */
+void runner_act_on_rows(struct runner *r, enum run_action action);
+
+/* runner_control.c: actions on the control connection. */
+void runner_act_on_control(struct runner *r, enum run_action action);
+void runner_tell_reason(struct runner *r);
+void runner_watch_start(struct runner *r);
+void runner_watch_stop(struct runner *r);
+void runner_cancel(struct runner *r);
+
+#endif

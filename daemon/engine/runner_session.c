@@ -1,0 +1,328 @@
+/* From a claim to the first batch: connect as run_as, attach, preflight,
+ * begin. See runner.c for the whole. */
+
+#include "runner_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "store/catalog.h"
+
+enum { CONNECT_TIMEOUT_MS = 10000 };
+
+struct fence runner_fence(const struct runner *r)
+{
+	struct fence f = {
+		.job_id = r->claim.job_id,
+		.range = r->claim.range,
+		.epoch = r->run.epoch,
+		.seq = r->run.seq,
+	};
+
+	return f;
+}
+
+/* ---- sending ---- */
+
+static void on_rolled_back(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure = r->failure;
+
+	(void)request;
+	/* No rollback, no connection worth keeping. */
+	runner_failed(r, e == NULL ? &failure : e);
+}
+
+/* After an error the server is still in the failed transaction. */
+int runner_request_failed(struct runner *r, const struct err *e)
+{
+	if (r->abandoned) {
+		return 1;
+	}
+	if (e == NULL) {
+		return 0;
+	}
+	if (e->code == BFE_SQL && pgc_is_ready(r->conn)) {
+		r->failure = *e;
+		pgc_send(r->conn, work_rollback(), on_rolled_back, r);
+	} else {
+		runner_failed(r, e);
+	}
+	return 1;
+}
+
+void runner_send(struct runner *r, struct pgc_request *request,
+	pgc_request_cb cb)
+{
+	pgc_send(r->conn, request, cb, r);
+}
+
+static void well(struct runner *r)
+{
+	struct run_event ev = { .error = NULL };
+
+	runner_done(r, &ev);
+}
+
+/* ---- connect ---- */
+
+static void on_connected(void *data, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure;
+
+	if (r->abandoned) {
+		return;
+	}
+	if (e == NULL) {
+		well(r);
+		return;
+	}
+	failure = *e;
+	err_wrap(&failure, "could not connect as \"%s\"", r->claim.run_as);
+	if (failure.sqlstate[0] == '\0') {
+		memcpy(failure.sqlstate, "08001", 6);
+	}
+	runner_failed(r, &failure);
+}
+
+static void on_notice(void *data, const char *sqlstate, const char *message)
+{
+	struct runner *r = data;
+
+	log_debug("job %lld: notice %s: %s", (long long)r->claim.job_id,
+		sqlstate, message);
+}
+
+void runner_connect(struct runner *r)
+{
+	const struct config_database *db = r->host->database;
+	char application_name[64];
+	char name[160];
+	struct pgc_options options = {
+		.conninfo = db->runner[0] != '\0' ? db->runner : db->dsn,
+		.user = r->claim.run_as,
+		.application_name = application_name,
+		.name = name,
+		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		.on_notice = on_notice,
+		.data = r,
+	};
+
+	(void)snprintf(application_name, sizeof application_name,
+		"backfilld %lld/%d", (long long)r->claim.job_id,
+		r->claim.range);
+	(void)snprintf(name, sizeof name, "%s job %lld", db->name,
+		(long long)r->claim.job_id);
+	r->conn = pgc_new(r->host->loop, &options);
+	pgc_connect(r->conn, on_connected, r);
+}
+
+static void on_disconnected(void *data)
+{
+	struct runner *r = data;
+
+	r->conn = NULL;
+	if (r->abandoned) {
+		runner_maybe_free(r);
+		return;
+	}
+	well(r);
+}
+
+static void on_nothing_to_close(uv_timer_t *timer)
+{
+	on_disconnected(timer->data);
+}
+
+void runner_disconnect(struct runner *r)
+{
+	if (r->conn != NULL) {
+		pgc_close(r->conn, on_disconnected, r);
+	} else {
+		(void)uv_timer_start(&r->timer, on_nothing_to_close, 0, 0);
+	}
+}
+
+/* ---- attach ---- */
+
+static void on_attached(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct run_event ev = { .error = NULL };
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_read_attach(request, &r->job, &failure) != 0) {
+		runner_failed(r, &failure);
+		return;
+	}
+	ev.begun = r->job.begun;
+	ev.finished = r->job.finished;
+	ev.seq = r->job.seq;
+	ev.last_batch_rows = r->job.last_batch_rows;
+	ev.cursor = &r->job.cursor;
+	ev.hi = &r->job.hi;
+	runner_done(r, &ev);
+}
+
+void runner_attach(struct runner *r)
+{
+	const struct config *c = r->host->config;
+	const struct work_settings settings = {
+		.lock_timeout_ms = c->lock_timeout_ms,
+		.statement_timeout_ms = c->statement_timeout_ms,
+		.idle_in_transaction_session_timeout_ms =
+			c->idle_in_transaction_session_timeout_ms,
+		.client_connection_check_interval_ms =
+			c->client_connection_check_interval_ms,
+		.synchronous_commit = c->synchronous_commit,
+	};
+	struct fence fence = runner_fence(r);
+
+	runner_send(r,
+		work_attach(&fence, &settings, pgc_server_version(r->conn)),
+		on_attached);
+}
+
+/* ---- preflight ---- */
+
+static void on_checked(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure;
+
+	if (r->abandoned) {
+		return;
+	}
+	if (catalog_read_check(request, &r->keyset, e, &failure) != 0) {
+		(void)runner_request_failed(r, &failure);
+		return;
+	}
+	if (r->columns.count == 0) {
+		err_set(&failure, BFE_SQL,
+			"set_clause is of a form that cannot be checked");
+		memcpy(failure.sqlstate, "0A000", 6);
+		err_set_hint(&failure, "Write: column = expression, …, without"
+				       " Unicode escapes in names.");
+		(void)runner_request_failed(r, &failure);
+		return;
+	}
+	well(r);
+}
+
+/* The OIDs that the job began with must be those of now. */
+static int check_identity(const struct runner *r, struct err *e)
+{
+	if (!r->job.begun || r->job.finished ||
+		(r->keyset.table_oid == r->job.target_oid &&
+			r->keyset.index_oid == r->job.key_index_oid)) {
+		return 0;
+	}
+	err_set(e, BFE_SQL,
+		"table %s or its key is not the one that job %lld began with",
+		r->job.target, (long long)r->claim.job_id);
+	memcpy(e->sqlstate, "BF022", 6);
+	err_set_detail(e,
+		"Its OID was %u and is %u, its key index's OID was %u and is"
+		" %u.",
+		r->job.target_oid, r->keyset.table_oid, r->job.key_index_oid,
+		r->keyset.index_oid);
+	return e->code;
+}
+
+static void on_described(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct fence fence = runner_fence(r);
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (catalog_read_describe(request, &r->job, &r->columns, &r->keyset,
+		    &failure) != 0 ||
+		check_identity(r, &failure) != 0) {
+		(void)runner_request_failed(r, &failure);
+		return;
+	}
+	runner_send(r, catalog_check(&r->job, &r->keyset, &fence), on_checked);
+}
+
+static void on_resolved(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure;
+	uint32_t oid;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (catalog_read_resolve(request, &r->job, &oid, &failure) != 0) {
+		(void)runner_request_failed(r, &failure);
+		return;
+	}
+	keyset_close(&r->keyset);
+	r->keyset.table_oid = oid;
+	setlist_close(&r->columns);
+	if (setlist_parse(&r->columns, r->job.set_clause) != 0) {
+		setlist_close(&r->columns);
+	}
+	runner_send(r, catalog_describe(&r->job, oid, &r->columns),
+		on_described);
+}
+
+void runner_preflight(struct runner *r)
+{
+	runner_send(r, catalog_resolve(&r->job), on_resolved);
+}
+
+/* ---- begin ---- */
+
+static void on_begun(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct run_event ev = { .error = NULL };
+
+	(void)request;
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	log_info("job %lld (%s): about %lld rows of %s to read -> begin",
+		(long long)r->claim.job_id, r->claim.name,
+		(long long)r->rows_estimate, r->keyset.table);
+	ev.hi = &r->bound;
+	ev.finished = r->bound.count == 0;
+	runner_done(r, &ev);
+}
+
+static void on_bound(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct fence fence = runner_fence(r);
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	work_read_bound(request, &r->keyset, &r->bound, &r->rows_estimate);
+	runner_send(r,
+		work_begin_job(&fence, &r->keyset, &r->bound,
+			r->rows_estimate),
+		on_begun);
+}
+
+void runner_begin(struct runner *r)
+{
+	runner_send(r, work_bound(&r->keyset), on_bound);
+}

@@ -1,0 +1,319 @@
+#include "store/queue.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store/scripts.h"
+
+/* Beyond any lock_timeout of ours: what takes longer is a dead peer. */
+enum { DEADLINE_MS = 15000 };
+
+/* Room for any 64-bit number. */
+struct number {
+	char text[24];
+};
+
+static const char *number(struct number *n, int64_t value)
+{
+	(void)snprintf(n->text, sizeof n->text, "%" PRId64, value);
+	return n->text;
+}
+
+static struct pgc_request *one(
+	const char *sql, int count, const char *const values[])
+{
+	struct pgc_request *r = pgc_request_new(DEADLINE_MS);
+
+	pgc_add_params(r, sql, count, values);
+	return r;
+}
+
+/* A function of (incarnation, job id, third, text). */
+static struct pgc_request *about_job(const char *sql, int64_t me,
+	int64_t job_id, int64_t third, const char *text)
+{
+	struct number a, b, c;
+	const char *const values[] = { number(&a, me), number(&b, job_id),
+		number(&c, third), text };
+
+	return one(sql, text != NULL ? 4 : 3, values);
+}
+
+/* ---- login ---- */
+
+enum { LOGIN_FACTS = 1 };
+
+struct pgc_request *queue_login(int64_t lock_timeout_ms)
+{
+	struct pgc_request *r = pgc_request_new(DEADLINE_MS);
+	struct number n;
+	const char *const values[] = { number(&n, lock_timeout_ms) };
+
+	pgc_add_params(r,
+		"SELECT pg_catalog.set_config('search_path',"
+		" 'pg_catalog, pg_temp', false),"
+		" pg_catalog.set_config('lock_timeout', $1, false),"
+		" pg_catalog.set_config('statement_timeout', '10s', false),"
+		" pg_catalog.set_config('synchronous_commit', 'local', false),"
+		" pg_catalog.set_config('default_transaction_read_only', 'off',"
+		" false), "
+		"pg_catalog.set_config('default_transaction_isolation',"
+		" 'read committed', false)",
+		1, values);
+	/* By name in pg_roles: a cluster without the schema has no role of
+	 * ours, and pg_has_role() would raise. */
+	pgc_add(r,
+		"SELECT current_user, pg_catalog.current_database(),"
+		" (SELECT rolsuper FROM pg_catalog.pg_roles"
+		"  WHERE rolname = current_user),"
+		" pg_catalog.to_regnamespace('backfill') IS NOT NULL,"
+		" (SELECT pg_catalog.string_agg(n, ', ' ORDER BY o)"
+		"  FROM pg_catalog.unnest(ARRAY['backfill_daemon',"
+		"   'pg_monitor', 'pg_signal_backend']) WITH ORDINALITY"
+		"   AS u(n, o)"
+		"  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles g"
+		"   WHERE g.rolname = n"
+		"   AND pg_catalog.pg_has_role(g.oid, 'USAGE'))),"
+		" pg_catalog.quote_ident(current_user)");
+	return r;
+}
+
+int queue_check_login(const struct pgc_request *r, struct err *e)
+{
+	const PGresult *facts = pgc_result(r, LOGIN_FACTS);
+	const char *user = pgc_text(facts, 0, 0);
+	const char *missing = pgc_text(facts, 0, 4);
+
+	if (pgc_bool(facts, 0, 2)) {
+		err_set(e, BFE_INPUT, "the control login \"%s\" is a superuser",
+			user);
+		err_set_detail(e,
+			"Whoever takes over the daemon would own the server.");
+		err_set_hint(e,
+			"Use a login of its own: CREATE ROLE backfilld LOGIN;"
+			" GRANT backfill_daemon, pg_monitor, pg_signal_backend"
+			" TO backfilld;");
+		return e->code;
+	}
+	if (!pgc_bool(facts, 0, 3)) {
+		err_set(e, BFE_INPUT,
+			"database \"%s\" has no schema \"backfill\"",
+			pgc_text(facts, 0, 1));
+		err_set_hint(e, "Run: backfillctl install -d %s",
+			pgc_text(facts, 0, 1));
+		return e->code;
+	}
+	if (missing[0] != '\0') {
+		err_set(e, BFE_INPUT,
+			"the control login \"%s\" lacks membership in %s", user,
+			missing);
+		err_set_detail(e,
+			"It needs all three: backfill_daemon for the queue,"
+			" pg_monitor to see other backends, pg_signal_backend"
+			" to end a dead owner's.");
+		err_set_hint(
+			e, "GRANT %s TO %s;", missing, pgc_text(facts, 0, 5));
+		return e->code;
+	}
+	return 0;
+}
+
+struct pgc_request *queue_register(
+	const char *host, int pid, const char *version, int64_t lease_ms)
+{
+	struct number p, l;
+	const char *const values[] = { host, number(&p, pid), version,
+		number(&l, lease_ms) };
+	struct pgc_request *r = pgc_request_new(DEADLINE_MS);
+	struct number needed;
+	const char *const versions[] = { number(
+		&needed, scripts[scripts_count - 1].version) };
+
+	/* An older schema lacks what we call, a newer one may mean other
+	 * things by it. */
+	pgc_add_params(r,
+		"SELECT coalesce(max(version), 0), max(version) = $1::integer"
+		" FROM backfill.schema_version",
+		1, versions);
+	pgc_add_params(r,
+		"SELECT backfill.register($1, $2::integer, $3,"
+		" make_interval(secs => $4::double precision / 1000))",
+		4, values);
+	pgc_add(r, "LISTEN backfill");
+	return r;
+}
+
+int queue_check_version(const struct pgc_request *r, struct err *e)
+{
+	const PGresult *version = pgc_result(r, 0);
+
+	if (pgc_bool(version, 0, 1)) {
+		return 0;
+	}
+	err_set(e, BFE_INPUT,
+		"schema \"backfill\" has version %s, this program needs %d",
+		pgc_text(version, 0, 0), scripts[scripts_count - 1].version);
+	err_set_hint(e,
+		"Install the same release on both sides, and run:"
+		" backfillctl install");
+	return e->code;
+}
+
+int64_t queue_read_incarnation(const struct pgc_request *r)
+{
+	return pgc_int(pgc_result(r, 1), 0, 0);
+}
+
+/* ---- the daemon's life ---- */
+
+struct pgc_request *queue_renew(int64_t me)
+{
+	struct number n;
+	const char *const values[] = { number(&n, me) };
+
+	return one("SELECT backfill.renew($1::bigint)", 1, values);
+}
+
+struct pgc_request *queue_return(int64_t me)
+{
+	struct pgc_request *r = queue_renew(me);
+
+	pgc_add(r, "LISTEN backfill");
+	return r;
+}
+
+struct pgc_request *queue_unregister(int64_t me)
+{
+	struct number n;
+	const char *const values[] = { number(&n, me) };
+
+	return one("SELECT backfill.unregister($1::bigint)", 1, values);
+}
+
+/* ---- the queue ---- */
+
+struct pgc_request *queue_claim(int64_t me)
+{
+	struct number n;
+	const char *const values[] = { number(&n, me) };
+
+	return one("SELECT job_id, range, epoch, run_as, name, taken_over"
+		   " FROM backfill.claim($1::bigint)",
+		1, values);
+}
+
+int queue_read_claim(const struct pgc_request *r, struct queue_claim *c)
+{
+	const PGresult *result = pgc_result(r, 0);
+
+	if (PQntuples(result) == 0) {
+		return -1;
+	}
+	c->job_id = pgc_int(result, 0, 0);
+	c->range = (int32_t)pgc_int(result, 0, 1);
+	c->epoch = pgc_int(result, 0, 2);
+	(void)snprintf(
+		c->run_as, sizeof c->run_as, "%s", pgc_text(result, 0, 3));
+	(void)snprintf(c->name, sizeof c->name, "%s", pgc_text(result, 0, 4));
+	c->taken_over = pgc_bool(result, 0, 5);
+	return 0;
+}
+
+struct pgc_request *queue_my_work(int64_t me)
+{
+	struct number n;
+	const char *const values[] = { number(&n, me) };
+
+	return one("SELECT job_id, epoch, state"
+		   " FROM backfill.my_work($1::bigint)",
+		1, values);
+}
+
+int queue_work_count(const struct pgc_request *r)
+{
+	return PQntuples(pgc_result(r, 0));
+}
+
+int64_t queue_work_job(const struct pgc_request *r, int row)
+{
+	return pgc_int(pgc_result(r, 0), row, 0);
+}
+
+int64_t queue_work_epoch(const struct pgc_request *r, int row)
+{
+	return pgc_int(pgc_result(r, 0), row, 1);
+}
+
+const char *queue_work_state(const struct pgc_request *r, int row)
+{
+	return pgc_text(pgc_result(r, 0), row, 2);
+}
+
+struct pgc_request *queue_take(int64_t me, int64_t job_id, int32_t range)
+{
+	return about_job("SELECT backfill.take_range($1::bigint, $2::bigint,"
+			 " $3::integer)",
+		me, job_id, range, NULL);
+}
+
+int64_t queue_read_epoch(const struct pgc_request *r)
+{
+	return pgc_int(pgc_result(r, 0), 0, 0);
+}
+
+struct pgc_request *queue_set_reason(
+	int64_t me, int64_t job_id, int64_t epoch, const char *reason)
+{
+	return about_job("SELECT backfill.set_reason($1::bigint, $2::bigint,"
+			 " $3::bigint, nullif($4, ''))",
+		me, job_id, epoch, reason);
+}
+
+struct pgc_request *queue_release(
+	int64_t me, int64_t job_id, int64_t epoch, const char *why)
+{
+	return about_job("SELECT backfill.release($1::bigint, $2::bigint,"
+			 " $3::bigint, $4)",
+		me, job_id, epoch, why);
+}
+
+struct pgc_request *queue_finish(int64_t me, int64_t job_id, int64_t epoch)
+{
+	return about_job("SELECT backfill.finish_job($1::bigint, $2::bigint,"
+			 " $3::bigint)",
+		me, job_id, epoch, NULL);
+}
+
+struct pgc_request *queue_fail(
+	int64_t me, int64_t job_id, int64_t epoch, const struct err *error)
+{
+	struct number a, b, c;
+	const char *const values[] = { number(&a, me), number(&b, job_id),
+		number(&c, epoch), error->sqlstate, error->message,
+		error->detail, error->hint };
+
+	return one("SELECT backfill.fail_job($1::bigint, $2::bigint,"
+		   " $3::bigint, $4, $5, $6, $7)",
+		7, values);
+}
+
+struct pgc_request *queue_cancel_runner(
+	int64_t me, int64_t job_id, int64_t epoch)
+{
+	return about_job("SELECT backfill.cancel_runner($1::bigint,"
+			 " $2::bigint, $3::bigint)",
+		me, job_id, epoch, NULL);
+}
+
+struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch)
+{
+	return about_job("SELECT backfill.blockers($1::bigint, $2::bigint,"
+			 " $3::bigint)",
+		me, job_id, epoch, NULL);
+}
+
+const char *queue_read_blockers(const struct pgc_request *r)
+{
+	return pgc_text(pgc_result(r, 0), 0, 0);
+}

@@ -1,0 +1,24 @@
+/* host.h: what a runner is given by the database that it works for. */
+#ifndef BACKFILL_ENGINE_HOST_H
+#define BACKFILL_ENGINE_HOST_H
+
+#include <uv.h>
+
+#include "config/config.h"
+#include "pg/pgc.h"
+
+struct host {
+	uv_loop_t *loop;
+	const struct config *config;	      /* borrowed */
+	const struct config_database *database; /* borrowed */
+	struct pgc *control; /* NULL while it is not connected */
+	int64_t incarnation;
+	uint64_t renewed_ms; /* when the last good heartbeat was sent */
+};
+
+/* Whether our lease is young enough to begin a batch: two thirds of it by
+ * our own clock, which also counts the time that the host slept. The fence
+ * holds without this; it spares the server a batch that must fail. */
+int host_may_begin(const struct host *h);
+
+#endif

@@ -1,0 +1,31 @@
+/* runner.h: carries one claimed job through, as rules/run.h decides. */
+#ifndef BACKFILL_ENGINE_RUNNER_H
+#define BACKFILL_ENGINE_RUNNER_H
+
+#include "engine/host.h"
+#include "store/queue.h"
+
+struct runner;
+
+/* The runner is gone, whatever became of its job. Called once. */
+typedef void (*runner_end_cb)(void *data, struct runner *r);
+
+/* Start on a fresh claim. Borrows host, which must outlive it. */
+struct runner *runner_start(struct host *host, const struct queue_claim *claim,
+	runner_end_cb on_end, void *data);
+
+/* Finish the batch in flight, give the job back, end. */
+void runner_stop(struct runner *r);
+
+/* Let go at once: the lease will end, or another run of us take it up. The
+ * control connection must be closed for the runner to end. */
+void runner_abandon(struct runner *r);
+
+/* The job's state in the queue changed: find out now, not after a pause.
+ * cancelled: the statement in flight is cancelled too. */
+void runner_wake(struct runner *r, int cancelled);
+
+int64_t runner_job(const struct runner *r);
+int64_t runner_epoch(const struct runner *r);
+
+#endif
