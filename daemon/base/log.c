@@ -89,7 +89,8 @@ static void write_line(enum log_level level, const char *line)
 }
 
 /* A message of several lines (PostgreSQL's may be) stays one log line. */
-static void log_at(enum log_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void log_at(
+	enum log_level level, const char *format, va_list args)
 {
 	char line[LINE_MAX_BYTES];
 

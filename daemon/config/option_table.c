@@ -1,0 +1,181 @@
+#include "config/option.h"
+
+#include "config/config.h"
+
+#define IN_DATABASE(field) offsetof(struct config_database, field)
+#define IN_CONFIG(field) offsetof(struct config, field)
+
+#define MS INT64_C(1)
+#define SECOND (1000 * MS)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+#define MEGABYTE (INT64_C(1) << 20)
+
+static const char *const log_levels[] = { "error", "warning", "notice", "info",
+	"debug", NULL };
+
+static const char *const commit_modes[] = { "off", "local", "remote_write",
+	"on", "remote_apply", NULL };
+
+const struct option_section option_sections[] = {
+	{ "databases",
+		"The databases that this daemon works for, one item each." },
+	{ "daemon", "The daemon itself." },
+	{ "batch", "What jobs do that do not say otherwise." },
+	{ NULL, NULL },
+};
+
+/* clang-format off */
+const struct option_def option_table[] = {
+	{
+		.section = "databases", .name = "name",
+		.type = OPTION_STRING, .sample_text = "shop",
+		.offset = IN_DATABASE(name),
+		.help = "The name of the database in messages: 1 to 63 "
+			"characters of a-z, 0-9, \"_\" and \"-\"; each name "
+			"once.",
+	},
+	{
+		.section = "databases", .name = "dsn",
+		.type = OPTION_STRING, .secret = 1,
+		.sample_text =
+			"\"host=/run/postgresql dbname=shop user=backfilld\"",
+		.offset = IN_DATABASE(dsn),
+		.help = "The control login, as a connection string or URI of "
+			"libpq.",
+	},
+	{
+		.section = "databases", .name = "runner",
+		.type = OPTION_STRING, .secret = 1, .default_text = "",
+		.offset = IN_DATABASE(runner),
+		.help = "The connection string of the jobs' own logins; the "
+			"user is added per job. Empty: as dsn.",
+	},
+	{
+		.section = "databases", .name = "workers",
+		.type = OPTION_COUNT, .default_text = "2",
+		.min = 1, .max = 64,
+		.offset = IN_DATABASE(workers),
+		.help = "How many jobs run in the database at the same time.",
+	},
+	{
+		.section = "databases", .name = "expected_standbys",
+		.type = OPTION_STRING_LIST, .sample_text = "[]",
+		.offset = IN_DATABASE(expected_standbys),
+		.count_offset = IN_DATABASE(expected_standbys_count),
+		.help = "The standbys whose replay lag holds the jobs back. "
+			"There is no default: [] says that there are none, "
+			"on purpose, and this version allows nothing else.",
+	},
+	{
+		.section = "daemon", .name = "log_level",
+		.type = OPTION_ENUM, .default_text = "info",
+		.values = log_levels,
+		.offset = IN_CONFIG(log_level),
+		.help = "The least urgent messages that are written to "
+			"standard error.",
+	},
+	{
+		.section = "daemon", .name = "lease",
+		.type = OPTION_TIME, .default_text = "10s",
+		.min = 1 * SECOND, .max = 10 * MINUTE,
+		.offset = IN_CONFIG(lease_ms),
+		.help = "How long work belongs to a daemon that is not heard "
+			"of any more.",
+	},
+	{
+		.section = "daemon", .name = "poll_interval",
+		.type = OPTION_TIME, .default_text = "5s",
+		.min = 100 * MS, .max = 10 * MINUTE,
+		.offset = IN_CONFIG(poll_interval_ms),
+		.help = "How often the queue is looked at when no "
+			"notification comes.",
+	},
+	{
+		.section = "batch", .name = "batch_rows",
+		.type = OPTION_COUNT, .default_text = "1000",
+		.min = 1, .max = 1000000,
+		.offset = IN_CONFIG(batch_rows),
+		.help = "The rows that the first batch reads; later ones "
+			"follow from target_batch_time.",
+	},
+	{
+		.section = "batch", .name = "max_batch_rows",
+		.type = OPTION_COUNT, .default_text = "20000",
+		.min = 1, .max = 1000000,
+		.offset = IN_CONFIG(max_batch_rows),
+		.help = "The most rows that a batch reads. Must not be less "
+			"than batch_rows.",
+	},
+	{
+		.section = "batch", .name = "target_batch_time",
+		.type = OPTION_TIME, .default_text = "250ms",
+		.min = 10 * MS, .max = 1 * MINUTE,
+		.offset = IN_CONFIG(target_batch_time_ms),
+		.help = "How long a batch should take; its rows are locked "
+			"as long.",
+	},
+	{
+		.section = "batch", .name = "max_batch_wal",
+		.type = OPTION_BYTES, .default_text = "16MB",
+		.min = 1 * MEGABYTE, .max = 1024 * MEGABYTE,
+		.offset = IN_CONFIG(max_batch_wal_bytes),
+		.help = "Batches that write more WAL are made smaller.",
+	},
+	{
+		.section = "batch", .name = "lock_timeout",
+		.type = OPTION_TIME, .default_text = "500ms",
+		.min = 10 * MS, .max = 10 * SECOND,
+		.offset = IN_CONFIG(lock_timeout_ms),
+		.help = "How long a statement waits for a lock. Must be less "
+			"than statement_timeout; keep it below the server's "
+			"deadlock_timeout (1s), so that the job gives up "
+			"before the server picks a victim.",
+	},
+	{
+		.section = "batch", .name = "statement_timeout",
+		.type = OPTION_TIME, .default_text = "30s",
+		.min = 100 * MS, .max = 1 * HOUR,
+		.offset = IN_CONFIG(statement_timeout_ms),
+		.help = "How long a statement runs before the server cancels "
+			"it.",
+	},
+	{
+		.section = "batch",
+		.name = "idle_in_transaction_session_timeout",
+		.type = OPTION_TIME, .default_text = "2s",
+		.min = 100 * MS, .max = 1 * MINUTE,
+		.offset = IN_CONFIG(idle_in_transaction_session_timeout_ms),
+		.help = "How long the server keeps the locks of a daemon that "
+			"froze inside a transaction.",
+	},
+	{
+		.section = "batch", .name = "client_connection_check_interval",
+		.type = OPTION_TIME, .default_text = "2s",
+		.min = 100 * MS, .max = 1 * MINUTE,
+		.zero = "never",
+		.offset = IN_CONFIG(client_connection_check_interval_ms),
+		.help = "How often the server looks, while a statement runs, "
+			"whether the daemon is still there (PostgreSQL 14 and "
+			"later).",
+	},
+	{
+		.section = "batch", .name = "synchronous_commit",
+		.type = OPTION_ENUM, .default_text = "local",
+		.values = commit_modes,
+		.offset = IN_CONFIG(synchronous_commit),
+		.help = "PostgreSQL's parameter of this name, for the "
+			"transactions of batches.",
+	},
+	{
+		.section = "batch", .name = "hole_timeout",
+		.type = OPTION_TIME, .default_text = "1h",
+		.min = 1 * SECOND, .max = 7 * DAY,
+		.offset = IN_CONFIG(hole_timeout_ms),
+		.help = "How long a job tries again to lock the rows that "
+			"others held when it passed, before it fails.",
+	},
+	{ .name = NULL },
+};
+/* clang-format on */

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# make install and uninstall below a DESTDIR.
+. "$(dirname "$0")/../lib/shell.sh"
+
+dest=$scratch/dest
+
+run_make() {
+	make VARIANT=install DESTDIR="$dest" PREFIX=/usr \
+		SYSCONFDIR=/etc "$@"
+}
+
+files() {
+	(cd "$dest" && find . -type f | sort)
+}
+
+expected() {
+	local file
+
+	echo ./etc/backfilld/backfilld.yaml
+	if [ -e daemon/main.c ]; then
+		echo ./usr/bin/backfilld
+	fi
+	if [ -e daemon/ctl/main.c ]; then
+		echo ./usr/bin/backfillctl
+	fi
+	for file in daemon/sql/*.sql; do
+		[ ! -e "$file" ] ||
+			echo "./usr/share/backfilld/sql/${file##*/}"
+	done
+	for file in conf/man/*.[1-8]; do
+		[ ! -e "$file" ] ||
+			echo "./usr/share/man/man${file##*.}/${file##*/}"
+	done
+}
+
+install_puts_every_file_in_its_place() {
+	run_make install
+	diff <(expected | sort) <(files)
+	cmp conf/backfilld.yaml "$dest/etc/backfilld/backfilld.yaml"
+}
+
+# The permissions matter: a dsn may hold a password.
+configuration_is_not_for_everyone() {
+	run_make install
+	[ "$(stat -c %a "$dest/etc/backfilld/backfilld.yaml")" = 640 ]
+}
+
+install_keeps_a_configuration_that_is_there() {
+	mkdir -p "$dest/etc/backfilld"
+	echo '# mine' >"$dest/etc/backfilld/backfilld.yaml"
+	run_make install
+	[ "$(cat "$dest/etc/backfilld/backfilld.yaml")" = '# mine' ]
+}
+
+uninstall_leaves_only_the_configuration() {
+	run_make install
+	run_make uninstall
+	[ "$(files)" = ./etc/backfilld/backfilld.yaml ]
+}
+
+run_test install_puts_every_file_in_its_place
+run_test configuration_is_not_for_everyone
+run_test install_keeps_a_configuration_that_is_there
+run_test uninstall_leaves_only_the_configuration
+finish_tests

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The unit tests once more, under the sanitizers of both compilers and
+# under valgrind.
+. "$(dirname "$0")/../lib/shell.sh"
+
+# Each in a folder of its own: make may build elsewhere at the same time.
+run_unit() {
+	JOBS=1 TEST_LOGS=build/test-logs/$1 TEST_WRAPPER=$2 tests/run unit
+}
+
+unit_tests_pass_under_gcc_sanitizers() {
+	make -j2 VARIANT=asan CC=gcc all tests
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+	BACKFILL_BUILD_DIR=$PWD/build/asan run_unit asan env
+}
+
+unit_tests_pass_under_clang_sanitizers() {
+	make -j2 VARIANT=asan-clang CC=clang all tests
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+	BACKFILL_BUILD_DIR=$PWD/build/asan-clang run_unit asan-clang env
+}
+
+unit_tests_pass_under_valgrind() {
+	run_unit valgrind "valgrind -q --error-exitcode=99 --leak-check=full"
+}
+
+run_test unit_tests_pass_under_gcc_sanitizers
+run_test unit_tests_pass_under_clang_sanitizers
+run_test unit_tests_pass_under_valgrind
+finish_tests

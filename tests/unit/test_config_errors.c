@@ -1,0 +1,464 @@
+/* Everything that can be wrong with a configuration, each message in full. */
+#include "config/config.h"
+
+#include <string.h>
+
+#include "cmocka_all.h"
+
+/* A database that is right, in four lines. */
+#define SHOP                                                                   \
+	"databases:\n"                                                         \
+	"  - name: shop\n"                                                     \
+	"    dsn: host=h password=secret\n"                                    \
+	"    expected_standbys: []\n"
+
+#define TOP_NAMES                                                              \
+	"    detail: Allowed here: \"databases\", \"daemon\", \"batch\".\n"
+#define DATABASE_NAMES                                                         \
+	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
+	"\"workers\", \"expected_standbys\".\n"
+#define NO_DATABASE                                                            \
+	" no database is configured\n"                                         \
+	"    detail: Section \"databases\" must have at least one item.\n"
+#define REFUSED_HINT                                                           \
+	"    hint: Write the value itself, in quotes if it begins with "       \
+	"\"*\", \"&\" or \"!\".\n"
+#define EMPTY                                                                  \
+	"f:1:1: configuration is empty\n"                                      \
+	"    hint: \"backfilld --describe-config\" prints a sample of it.\n"
+#define TIME_HINT                                                              \
+	"    hint: A time is a number with one of the units \"us\", \"ms\", "  \
+	"\"s\", \"min\", \"h\" and \"d\", such as \"500ms\".\n"
+#define MISSING_STANDBYS                                                       \
+	"    detail: The standbys whose replay lag holds the jobs back. "      \
+	"There is no default: [] says that there are none, on purpose, and "   \
+	"this version allows nothing else.\n"
+
+static void check_bytes(
+	const char *yaml, size_t length, int count, const char *expected)
+{
+	struct config c, zero;
+	struct text errors;
+	int found;
+
+	memset(&zero, 0, sizeof zero);
+	text_init(&errors);
+	found = config_parse(&c, yaml, length, "f", &errors);
+	assert_string_equal(errors.data, expected);
+	assert_int_equal(found, count);
+	assert_memory_equal(&c, &zero, sizeof c);
+	assert_null(strstr(errors.data, "secret"));
+	text_close(&errors);
+}
+
+static void check(const char *yaml, int count, const char *expected)
+{
+	check_bytes(yaml, strlen(yaml), count, expected);
+}
+
+static void test_empty(void **state)
+{
+	(void)state;
+	check("", 1, EMPTY);
+	check("# nothing\n", 1, EMPTY);
+	check("---\n...\n", 1, EMPTY);
+	check("~", 1, EMPTY);
+}
+
+static void test_bytes_that_are_no_text(void **state)
+{
+	static const char zero[] = "a: b\0c\n";
+
+	(void)state;
+	check("# caf\xc3\xa9\n a: \xff\n", 1, "f:2:5: invalid UTF-8\n");
+	check("# caf\xc3\xa9 \xe9\n", 1, "f:1:8: invalid UTF-8\n");
+	check("a: \xc3", 1, "f:1:4: invalid UTF-8\n");
+	check("a: \xc0\xaf", 1, "f:1:4: invalid UTF-8\n");
+	check("a: \xed\xa0\x80", 1, "f:1:4: invalid UTF-8\n");
+	check("a: \xf4\x90\x80\x80", 1, "f:1:4: invalid UTF-8\n");
+	check("a: \x1b[1m", 1, "f:1:4: control character\n");
+	check("a: \xc2\x9b", 1, "f:1:4: control character\n");
+	check("\xff\xfe"
+	      "a",
+		1, "f:1:1: invalid UTF-8\n");
+	check_bytes(zero, sizeof zero - 1, 1, "f:1:5: zero byte\n");
+	check(SHOP "daemon: {log_level: \"info\\0x\"}\n", 1,
+		"f:5:21: value contains a zero byte\n");
+}
+
+/* A syntax error is the only one: what follows it means nothing. */
+static void test_syntax(void **state)
+{
+	(void)state;
+	check("wrong: 1\nbatch: [1\n", 1,
+		"f:3:1: YAML syntax error: did not find expected ',' or ']'\n"
+		"    detail: It was found while parsing a flow sequence that "
+		"begins in line 2.\n");
+	check("a: b\n c: d\n", 1,
+		"f:2:3: YAML syntax error: mapping values are not allowed in "
+		"this context\n");
+	check(SHOP "a: &b 1\na: *\n", 1,
+		"f:6:5: YAML syntax error: did not find expected alphabetic "
+		"or numeric character\n"
+		"    detail: It was found while scanning an alias that begins "
+		"in line 6.\n");
+}
+
+static void test_yaml_that_is_refused(void **state)
+{
+	(void)state;
+	check(SHOP "daemon:\n  lease: &a 5s\n  poll_interval: *a\n", 2,
+		"f:6:10: YAML anchors are not allowed\n" REFUSED_HINT
+		"f:7:18: YAML aliases are not allowed\n" REFUSED_HINT);
+	check(SHOP "daemon: &d {lease: [1, {a: b}]}\nbatch: *d\n", 2,
+		"f:5:9: YAML anchors are not allowed\n" REFUSED_HINT
+		"f:6:8: YAML aliases are not allowed\n" REFUSED_HINT);
+	check(SHOP "daemon:\n  lease: !!str 5s\nbatch: !x {}\n", 2,
+		"f:6:10: YAML tags are not allowed\n" REFUSED_HINT
+		"f:7:8: YAML tags are not allowed\n" REFUSED_HINT);
+	check("databases:\n- name: a\n  dsn: *secret\n"
+	      "  expected_standbys: []\n",
+		1, "f:3:8: YAML aliases are not allowed\n" REFUSED_HINT);
+	check(SHOP "---\na: b\n", 1, "f:5:1: only one document is allowed\n");
+	check(SHOP "daemon: {lease: [[[[[[[[[[x]]]]]]]]]]}\n", 2,
+		"f:5:17: option \"daemon.lease\" must be a time, not a "
+		"sequence\n"
+		"    detail: Valid range: 1s to 10min.\n"
+		"f:5:23: nested too deeply\n");
+}
+
+static void test_keys(void **state)
+{
+	(void)state;
+	check(SHOP "daemon:\n  lease: 5s\n  lease: 6s\n", 1,
+		"f:7:3: duplicate key \"lease\"\n"
+		"    detail: It was first given in line 6.\n");
+	check(SHOP "batch:\nbatch: {}\n", 1,
+		"f:6:1: duplicate key \"batch\"\n"
+		"    detail: It was first given in line 5.\n");
+	check(SHOP "? {a: b}\n: c\n? [d]\n: e\n~: f\n", 3,
+		"f:5:3: a key must be a word\n"
+		"f:7:3: a key must be a word\n"
+		"f:9:1: a key must be a word\n");
+	check(SHOP "password=secret: 1\npassword=secret: 2\n", 2,
+		"f:5:1: key is not the name of an option\n" TOP_NAMES
+		"f:6:1: duplicate key\n"
+		"    detail: It was first given in line 5.\n");
+}
+
+static void test_unknown_options(void **state)
+{
+	(void)state;
+	check(SHOP "    wrokers: 3\n    lock_timeout: 5s\n    colour: 1\n", 3,
+		"f:5:5: unrecognized option \"wrokers\" of database "
+		"\"shop\"\n" DATABASE_NAMES
+		"    hint: Perhaps you meant \"workers\".\n"
+		"f:6:5: unrecognized option \"lock_timeout\" of database "
+		"\"shop\"\n" DATABASE_NAMES
+		"    hint: \"lock_timeout\" belongs into section \"batch\".\n"
+		"f:7:5: unrecognized option \"colour\" of database "
+		"\"shop\"\n" DATABASE_NAMES);
+	check(SHOP "bathc: {}\nlease: 5s\npace: {}\n", 3,
+		"f:5:1: unrecognized option \"bathc\"\n" TOP_NAMES
+		"    hint: Perhaps you meant \"batch\".\n"
+		"f:6:1: unrecognized option \"lease\"\n" TOP_NAMES
+		"    hint: \"lease\" belongs into section \"daemon\".\n"
+		"f:7:1: unrecognized option \"pace\"\n" TOP_NAMES);
+	check(SHOP "daemon: {loglevel: info}\n", 1,
+		"f:5:10: unrecognized option \"daemon.loglevel\"\n"
+		"    detail: Allowed here: \"log_level\", \"lease\", "
+		"\"poll_interval\".\n"
+		"    hint: Perhaps you meant \"log_level\".\n");
+}
+
+static void test_wrong_types(void **state)
+{
+	(void)state;
+	check("- a\n", 1,
+		"f:1:1: the configuration must be a mapping, not a sequence\n");
+	check("secret\n", 1,
+		"f:1:1: the configuration must be a mapping, not a scalar\n");
+	check(SHOP "daemon: []\nbatch: 3\n", 2,
+		"f:5:9: section \"daemon\" must be a mapping, not a "
+		"sequence\n"
+		"f:6:8: section \"batch\" must be a mapping, not a scalar\n");
+	check("databases: {}\n", 1,
+		"f:1:12: section \"databases\" must be a list of mappings, "
+		"not a mapping\n");
+	check("databases: [host=secret, ~, []]\n", 3,
+		"f:1:13: database 1 must be a mapping, not a scalar\n"
+		"f:1:26: database 2 must be a mapping, not empty\n"
+		"f:1:29: database 3 must be a mapping, not a sequence\n");
+	check("databases:\n- name: shop\n  dsn: {host: secret}\n"
+	      "  runner: []\n  workers: {}\n  expected_standbys: none\n",
+		4,
+		"f:3:8: option \"dsn\" of database \"shop\" must be a "
+		"string, not a mapping\n"
+		"f:4:11: option \"runner\" of database \"shop\" must be a "
+		"string, not a sequence\n"
+		"f:5:12: option \"workers\" of database \"shop\" must be a "
+		"whole number, not a mapping\n"
+		"    detail: Valid range: 1 to 64.\n"
+		"f:6:22: option \"expected_standbys\" of database \"shop\" "
+		"must be a list of strings, not a scalar\n"
+		"    hint: A list is written \"[a, b]\", an empty one "
+		"\"[]\".\n");
+	check("databases:\n- name: shop\n  dsn: \"\"\n"
+	      "  expected_standbys: [[], ~]\n",
+		2,
+		"f:4:23: an item of option \"expected_standbys\" of database "
+		"\"shop\" must be a string, not a sequence\n"
+		"f:4:27: an item of option \"expected_standbys\" of database "
+		"\"shop\" must be a string, not empty\n");
+	check(SHOP "daemon: {log_level: []}\nbatch: {max_batch_wal: {}}\n", 2,
+		"f:5:21: option \"daemon.log_level\" must be a word, not a "
+		"sequence\n"
+		"    detail: Available values: error, warning, notice, info, "
+		"debug.\n"
+		"f:6:24: option \"batch.max_batch_wal\" must be a size, not a "
+		"mapping\n"
+		"    detail: Valid range: 1MB to 1GB.\n");
+}
+
+static void test_values_and_units(void **state)
+{
+	(void)state;
+	check(SHOP "    workers: two\n", 1,
+		"f:5:14: invalid value for option \"workers\" of database "
+		"\"shop\": \"two\"\n"
+		"    detail: Valid range: 1 to 64.\n"
+		"    hint: A count is a whole number without a unit, such as "
+		"\"1000\".\n");
+	check(SHOP "daemon: {lease: 5, poll_interval: 5 parsecs}\n", 2,
+		"f:5:17: invalid value for option \"daemon.lease\": \"5\"\n"
+		"    detail: Valid range: 1s to 10min.\n" TIME_HINT
+		"f:5:35: invalid value for option \"daemon.poll_interval\": "
+		"\"5 parsecs\"\n"
+		"    detail: Valid range: 100ms to 10min.\n" TIME_HINT);
+	check(SHOP "batch:\n  max_batch_wal: 16mb\n", 1,
+		"f:6:18: invalid value for option \"batch.max_batch_wal\": "
+		"\"16mb\"\n"
+		"    detail: Valid range: 1MB to 1GB.\n"
+		"    hint: A size is a number with one of the units \"B\", "
+		"\"kB\", \"MB\", \"GB\" and \"TB\", such as \"16MB\".\n");
+	check(SHOP "batch: {hole_timeout: 99999999999999999999d}\n", 1,
+		"f:5:23: invalid value for option \"batch.hole_timeout\": "
+		"\"99999999999999999999d\"\n"
+		"    detail: Valid range: 1s to 7d.\n"
+		"    hint: The number is too large.\n");
+	check(SHOP "batch: {synchronous_commit: maybe}\n", 1,
+		"f:5:29: invalid value for option "
+		"\"batch.synchronous_commit\": \"maybe\"\n"
+		"    detail: Available values: off, local, remote_write, on, "
+		"remote_apply.\n");
+	/* A long value is cut, never inside a character. */
+	check(SHOP "daemon: {log_level: \"012345678901234567890123456789\\n"
+		   "12345678\xc3\xa9 and more\"}\n",
+		1,
+		"f:5:21: invalid value for option \"daemon.log_level\": "
+		"\"012345678901234567890123456789 12345678...\"\n"
+		"    detail: Available values: error, warning, notice, info, "
+		"debug.\n");
+}
+
+static void test_ranges(void **state)
+{
+	(void)state;
+	check(SHOP "    workers: 0\n", 1,
+		"f:5:14: \"0\" is outside the valid range for option "
+		"\"workers\" of database \"shop\"\n"
+		"    detail: Valid range: 1 to 64.\n");
+	check(SHOP "    workers: 65\n", 1,
+		"f:5:14: \"65\" is outside the valid range for option "
+		"\"workers\" of database \"shop\"\n"
+		"    detail: Valid range: 1 to 64.\n");
+	check(SHOP "daemon: {lease: 999ms, poll_interval: 601s}\n", 2,
+		"f:5:17: \"999ms\" is outside the valid range for option "
+		"\"daemon.lease\"\n"
+		"    detail: Valid range: 1s to 10min.\n"
+		"f:5:39: \"601s\" is outside the valid range for option "
+		"\"daemon.poll_interval\"\n"
+		"    detail: Valid range: 100ms to 10min.\n");
+	check(SHOP "batch: {client_connection_check_interval: 50ms}\n", 1,
+		"f:5:43: \"50ms\" is outside the valid range for option "
+		"\"batch.client_connection_check_interval\"\n"
+		"    detail: Valid range: 100ms to 1min, or 0: never.\n");
+	/* It rounds to 0, which was not meant. */
+	check(SHOP "batch: {client_connection_check_interval: 1us}\n", 1,
+		"f:5:43: \"1us\" is outside the valid range for option "
+		"\"batch.client_connection_check_interval\"\n"
+		"    detail: Valid range: 100ms to 1min, or 0: never.\n");
+	check(SHOP "batch: {lock_timeout: 0}\n", 1,
+		"f:5:23: \"0\" is outside the valid range for option "
+		"\"batch.lock_timeout\"\n"
+		"    detail: Valid range: 10ms to 10s.\n");
+}
+
+static void test_missing_options(void **state)
+{
+	(void)state;
+	check("daemon: {}\n", 1, "f:1:1:" NO_DATABASE);
+	check("databases:\n", 1, "f:1:11:" NO_DATABASE);
+	check("databases: []\n", 1, "f:1:12:" NO_DATABASE);
+	check("databases:\n  - workers: 1\n", 3,
+		"f:2:5: missing option \"name\" of database 1\n"
+		"    detail: The name of the database in messages: 1 to 63 "
+		"characters of a-z, 0-9, \"_\" and \"-\"; each name once.\n"
+		"f:2:5: missing option \"dsn\" of database 1\n"
+		"    detail: The control login, as a connection string or URI "
+		"of libpq.\n"
+		"f:2:5: missing option \"expected_standbys\" of database "
+		"1\n" MISSING_STANDBYS);
+	check("databases:\n- name: shop\n  dsn: \"\"\n"
+	      "  expected_standbys:\n",
+		1,
+		"f:2:3: missing option \"expected_standbys\" of database "
+		"\"shop\"\n" MISSING_STANDBYS);
+}
+
+static void test_expected_standbys(void **state)
+{
+	(void)state;
+	check("databases:\n- name: shop\n  dsn: \"\"\n"
+	      "  expected_standbys: [standby1]\n",
+		1,
+		"f:4:22: option \"expected_standbys\" of database \"shop\" "
+		"must be empty in this version\n"
+		"    detail: Pacing by replication lag is not built yet: a "
+		"daemon that ignored the list would let you believe that its "
+		"jobs wait for these standbys.\n"
+		"    hint: Write \"expected_standbys: []\".\n");
+}
+
+static void test_database_names(void **state)
+{
+	static const char invalid[] =
+		"f:1:20: invalid name of a database\n"
+		"    detail: A name has 1 to 63 characters of a-z, 0-9, "
+		"\"_\" and \"-\".\n";
+
+	(void)state;
+	check("databases: [{name: Shop, dsn: a, expected_standbys: []}]", 1,
+		invalid);
+	check("databases: [{name: \"\", dsn: a, expected_standbys: []}]", 1,
+		invalid);
+	check("databases: [{name: host=secret, dsn: a, "
+	      "expected_standbys: []}]",
+		1, invalid);
+	check("databases: [{name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	      "aaaaaaaaaaaaaaaaaaaa, dsn: a, expected_standbys: []}]",
+		1, invalid);
+	check(SHOP "  - name: a\n    dsn: \"\"\n    expected_standbys: []\n"
+		   "  - name: shop\n    dsn: \"\"\n    expected_standbys: []\n",
+		1,
+		"f:8:11: duplicate database \"shop\"\n"
+		"    detail: It was first given in line 2.\n");
+}
+
+static void test_options_that_depend_on_each_other(void **state)
+{
+	(void)state;
+	check(SHOP "batch:\n  batch_rows: 20001\n", 1,
+		"f:6:15: option \"batch.batch_rows\" must not be greater than "
+		"\"batch.max_batch_rows\"\n"
+		"    detail: \"batch_rows\" is 20001, \"max_batch_rows\" is "
+		"20000 by default.\n");
+	check(SHOP "batch:\n  max_batch_rows: 999\n", 1,
+		"f:6:19: option \"batch.batch_rows\" must not be greater than "
+		"\"batch.max_batch_rows\"\n"
+		"    detail: \"batch_rows\" is 1000 by default, "
+		"\"max_batch_rows\" is 999.\n");
+	check(SHOP "batch:\n  statement_timeout: 2s\n  lock_timeout: 2s\n", 1,
+		"f:7:17: option \"batch.lock_timeout\" must be less than "
+		"\"batch.statement_timeout\"\n"
+		"    detail: \"lock_timeout\" is 2s, \"statement_timeout\" is "
+		"2s.\n");
+	/* What is wrong by itself is not compared. */
+	check(SHOP "batch: {batch_rows: few, max_batch_rows: 5}\n", 1,
+		"f:5:21: invalid value for option \"batch.batch_rows\": "
+		"\"few\"\n"
+		"    detail: Valid range: 1 to 1000000.\n"
+		"    hint: A count is a whole number without a unit, such as "
+		"\"1000\".\n");
+	check(SHOP "batch: {batch_rows: 30000, max_batch_rows: few}\n", 1,
+		"f:5:44: invalid value for option \"batch.max_batch_rows\": "
+		"\"few\"\n"
+		"    detail: Valid range: 1 to 1000000.\n"
+		"    hint: A count is a whole number without a unit, such as "
+		"\"1000\".\n");
+}
+
+/* As an operator makes them: all in one file, told in one run. */
+static void test_ten_errors_at_once(void **state)
+{
+	(void)state;
+	check("databases:\n"
+	      "  - name: shop\n"
+	      "    dsn: host=h password=secret\n"
+	      "    wrokers: 3\n"
+	      "    workers: 65\n"
+	      "    expected_standbys: [standby1]\n"
+	      "  - name: shop\n"
+	      "    dsn: {}\n"
+	      "daemon:\n"
+	      "  lease: 5\n"
+	      "  log_level: verbose\n"
+	      "batch:\n"
+	      "  batch_rows: 30000\n"
+	      "  hole_timeout: *secret\n"
+	      "batch: {}\n",
+		11,
+		"f:4:5: unrecognized option \"wrokers\" of database "
+		"\"shop\"\n" DATABASE_NAMES
+		"    hint: Perhaps you meant \"workers\".\n"
+		"f:5:14: \"65\" is outside the valid range for option "
+		"\"workers\" of database \"shop\"\n"
+		"    detail: Valid range: 1 to 64.\n"
+		"f:6:24: option \"expected_standbys\" of database \"shop\" "
+		"must be empty in this version\n"
+		"    detail: Pacing by replication lag is not built yet: a "
+		"daemon that ignored the list would let you believe that its "
+		"jobs wait for these standbys.\n"
+		"    hint: Write \"expected_standbys: []\".\n"
+		"f:7:5: missing option \"expected_standbys\" of database "
+		"\"shop\"\n" MISSING_STANDBYS
+		"f:7:11: duplicate database \"shop\"\n"
+		"    detail: It was first given in line 2.\n"
+		"f:8:10: option \"dsn\" of database \"shop\" must be a "
+		"string, not a mapping\n"
+		"f:10:10: invalid value for option \"daemon.lease\": \"5\"\n"
+		"    detail: Valid range: 1s to 10min.\n" TIME_HINT
+		"f:11:14: invalid value for option \"daemon.log_level\": "
+		"\"verbose\"\n"
+		"    detail: Available values: error, warning, notice, info, "
+		"debug.\n"
+		"f:13:15: option \"batch.batch_rows\" must not be greater "
+		"than \"batch.max_batch_rows\"\n"
+		"    detail: \"batch_rows\" is 30000, \"max_batch_rows\" is "
+		"20000 by default.\n"
+		"f:14:17: YAML aliases are not allowed\n" REFUSED_HINT
+		"f:15:1: duplicate key \"batch\"\n"
+		"    detail: It was first given in line 12.\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_bytes_that_are_no_text),
+		cmocka_unit_test(test_syntax),
+		cmocka_unit_test(test_yaml_that_is_refused),
+		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_unknown_options),
+		cmocka_unit_test(test_wrong_types),
+		cmocka_unit_test(test_values_and_units),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_missing_options),
+		cmocka_unit_test(test_expected_standbys),
+		cmocka_unit_test(test_database_names),
+		cmocka_unit_test(test_options_that_depend_on_each_other),
+		cmocka_unit_test(test_ten_errors_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,180 @@
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cmocka_all.h"
+
+static struct text seen;
+
+static void sink(enum log_level level, const char *line)
+{
+	text_addf(&seen, "%s|%s\n", log_level_name(level), line);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	text_init(&seen);
+	log_set_sink(sink);
+	log_init(LOG_INFO);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	text_close(&seen);
+	log_set_sink(NULL);
+	log_init(LOG_INFO);
+	return 0;
+}
+
+static void log_each(void)
+{
+	log_error("e %d", 1);
+	log_warning("w %d", 2);
+	log_notice("n %d", 3);
+	log_info("i %d", 4);
+	log_debug("d %d", 5);
+}
+
+#define UP_TO_INFO "error|e 1\nwarning|w 2\nnotice|n 3\ninfo|i 4\n"
+
+static void test_info_drops_debug(void **state)
+{
+	(void)state;
+	log_each();
+	assert_string_equal(seen.data, UP_TO_INFO);
+}
+
+static void test_every_level_drops_what_is_less_urgent(void **state)
+{
+	static const char *const expected[] = {
+		[LOG_ERROR] = "error|e 1\n",
+		[LOG_WARNING] = "error|e 1\nwarning|w 2\n",
+		[LOG_NOTICE] = "error|e 1\nwarning|w 2\nnotice|n 3\n",
+		[LOG_INFO] = UP_TO_INFO,
+		[LOG_DEBUG] = (UP_TO_INFO "debug|d 5\n"),
+	};
+
+	(void)state;
+	for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+		text_reset(&seen);
+		log_init((enum log_level)level);
+		log_each();
+		assert_string_equal(seen.data, expected[level]);
+	}
+}
+
+static void test_message_is_one_line(void **state)
+{
+	(void)state;
+	log_info("ERROR:  a\nDETAIL:  b\r\n");
+	assert_string_equal(seen.data, "info|ERROR:  a DETAIL:  b  \n");
+}
+
+static void test_long_message_is_cut(void **state)
+{
+	char text[5000];
+
+	(void)state;
+	memset(text, 'x', sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	log_info("%s", text);
+	assert_int_equal(seen.length, strlen("info|") + 2047 + 1);
+}
+
+static void test_level_names(void **state)
+{
+	(void)state;
+	for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+		const char *name = log_level_name((enum log_level)level);
+
+		assert_int_equal(log_level_by_name(name), level);
+	}
+	assert_int_equal(log_level_by_name("warning"), LOG_WARNING);
+	assert_int_equal(log_level_by_name("Warning"), -1);
+	assert_int_equal(log_level_by_name(""), -1);
+}
+
+/* What one message looks like on a standard error of our own. */
+static void capture(const char *journal_stream, char *line, size_t size)
+{
+	FILE *file = tmpfile();
+	int saved = dup(2);
+	char stream[64];
+	struct stat st;
+	size_t length;
+
+	assert_non_null(file);
+	assert_true(saved >= 0);
+	assert_int_equal(fstat(fileno(file), &st), 0);
+	(void)snprintf(stream, sizeof stream, "%llu:%llu",
+		(unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM",
+		journal_stream != NULL ? journal_stream : stream, 1);
+
+	assert_int_equal(dup2(fileno(file), 2), 2);
+	log_set_sink(NULL);
+	log_init(LOG_INFO);
+	log_warning("fact -> decision");
+	assert_int_equal(dup2(saved, 2), 2);
+	close(saved);
+	unsetenv("JOURNAL_STREAM");
+
+	rewind(file);
+	length = fread(line, 1, size - 1, file);
+	line[length] = '\0';
+	fclose(file);
+}
+
+static void test_journal_gets_priorities(void **state)
+{
+	char line[256];
+
+	(void)state;
+	capture(NULL, line, sizeof line);
+	assert_string_equal(line, "<4>fact -> decision\n");
+}
+
+static void test_file_gets_the_time(void **state)
+{
+	char line[256], rest[128];
+	int year, month, day, hour, minute, second, ms;
+
+	(void)state;
+	capture("1:2", line, sizeof line);
+	assert_int_equal(
+		sscanf(line, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%127[^\n]", &year,
+			&month, &day, &hour, &minute, &second, &ms, rest),
+		8);
+	assert_string_equal(rest, " warning: fact -> decision");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			test_info_drops_debug, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_every_level_drops_what_is_less_urgent, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_message_is_one_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_long_message_is_cut, setup, teardown),
+		cmocka_unit_test(test_level_names),
+		cmocka_unit_test_setup_teardown(
+			test_journal_gets_priorities, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_file_gets_the_time, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
