@@ -11,7 +11,6 @@ SET LOCAL ROLE backfill_owner;
 --   BF020 no usable key       BF021 SET of a key column
 --   BF022 table or key redefined in mid-job
 --   BF023 rows held beyond hole_timeout
---   BF024 error repeated beyond its budget
 
 -- Whether current_user may see and steer what run_as may do. A role that
 -- was dropped is nobody's.

@@ -9,6 +9,11 @@ SELECT j.id, j.name, j.kind, j.target,
 	CASE WHEN s.only_row AND j.state IN ('queued', 'running')
 		THEN 'all work is stopped by ' || s.stopped_by
 			|| coalesce(': ' || s.reason, '')
+		WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
+		THEN format('its daemon (%s, pid %s) was last heard of %s s ago:'
+			' waits for a daemon to take over', d.host, d.pid,
+			floor(extract(epoch FROM clock_timestamp()
+				- d.lease_until + d.lease)))
 		ELSE j.reason END AS reason,
 	j.state,
 	coalesce(r.rows_done, 0)::bigint AS rows_done,
