@@ -269,8 +269,9 @@ int main(int argc, char *argv[])
 				(strcmp(argv[optind - 1], "-?") != 0 &&
 					strcmp(argv[optind - 1], "--help") !=
 						0)) {
-				fprintf(stderr, "Try \"backfilld --help\" for"
-						" more information.\n");
+				fprintf(stderr,
+					"Try \"backfilld --help\" for"
+					" more information.\n");
 				return EXIT_USAGE;
 			}
 			printf(HELP, DEFAULT_CONFIG);

@@ -50,8 +50,7 @@ enum database_state { CONNECTING, LOGIN, SERVING, PAUSING, STOPPING, CLOSED };
 static const struct sm_state states[] = {
 	[CONNECTING] = { "connecting",
 		SM_TO(LOGIN) | SM_TO(PAUSING) | SM_TO(CLOSED) },
-	[LOGIN] = { "login",
-		SM_TO(SERVING) | SM_TO(PAUSING) | SM_TO(CLOSED) },
+	[LOGIN] = { "login", SM_TO(SERVING) | SM_TO(PAUSING) | SM_TO(CLOSED) },
 	[SERVING] = { "serving",
 		SM_TO(PAUSING) | SM_TO(STOPPING) | SM_TO(CLOSED) },
 	[PAUSING] = { "pausing", SM_TO(CONNECTING) | SM_TO(CLOSED) },
@@ -77,8 +76,8 @@ struct database {
 	size_t workers;
 	size_t running;
 
-	int looking;	 /* a look at the queue is under way */
-	int look_again;	 /* and something happened meanwhile */
+	int looking;	/* a look at the queue is under way */
+	int look_again; /* and something happened meanwhile */
 	int stop_asked;
 	int served; /* was registered once */
 	int unregistering;
@@ -334,8 +333,7 @@ static void wake_runners(struct database *db, const struct pgc_request *work)
 				runner_job(r) == queue_work_job(work, row) &&
 				runner_epoch(r) ==
 					queue_work_epoch(work, row)) {
-				runner_wake(
-					r, strcmp(state, "cancelled") == 0);
+				runner_wake(r, strcmp(state, "cancelled") == 0);
 			}
 		}
 	}
@@ -466,8 +464,8 @@ static void on_login(
 	pgc_send(db->conn,
 		db->host.incarnation != 0
 			? queue_return(db->host.incarnation)
-			: queue_register(host, (int)getpid(),
-				  BACKFILLD_VERSION, db->host.config->lease_ms),
+			: queue_register(host, (int)getpid(), BACKFILLD_VERSION,
+				  db->host.config->lease_ms),
 		on_registered, db);
 }
 
@@ -494,8 +492,8 @@ static void on_connected(void *data, const struct err *e)
 	}
 	sm_move(&db->state, LOGIN);
 	pgc_send(db->conn,
-		queue_login(control_lock_timeout_ms(db->host.config)),
-		on_login, db);
+		queue_login(control_lock_timeout_ms(db->host.config)), on_login,
+		db);
 }
 
 static void on_lost(void *data, const struct err *e)
@@ -532,8 +530,7 @@ static void connect_control(struct database *db)
 /* ---- from outside ---- */
 
 struct database *database_start(uv_loop_t *loop, const struct config *config,
-	const struct config_database *which, database_end_cb on_end,
-	void *data)
+	const struct config_database *which, database_end_cb on_end, void *data)
 {
 	struct database *db = mem_new(1, sizeof *db);
 	uv_timer_t *timers[] = { &db->pause, &db->heartbeat, &db->poll };
@@ -546,8 +543,7 @@ struct database *database_start(uv_loop_t *loop, const struct config *config,
 	db->workers = (size_t)which->workers;
 	db->runners = mem_new(db->workers, sizeof db->runners[0]);
 	sm_init(&db->state, which->name, states, CONNECTING);
-	retry_init(&db->retry, RECONNECT_BASE_MS, RECONNECT_CAP_MS,
-		UINT64_MAX);
+	retry_init(&db->retry, RECONNECT_BASE_MS, RECONNECT_CAP_MS, UINT64_MAX);
 	for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
 		(void)uv_timer_init(loop, timers[i]);
 		timers[i]->data = db;
@@ -564,8 +560,8 @@ static void on_unregistered(
 
 	(void)request;
 	if (e != NULL) {
-		log_warning("%s: could not sign off: %s", name_of(db),
-			e->message);
+		log_warning(
+			"%s: could not sign off: %s", name_of(db), e->message);
 	}
 	finish(db);
 }
@@ -573,8 +569,7 @@ static void on_unregistered(
 /* All runners have ended: sign off, unless there is nobody to tell. */
 static void maybe_stopped(struct database *db)
 {
-	if (db->running > 0 || db->state.state == CLOSED ||
-		db->unregistering) {
+	if (db->running > 0 || db->state.state == CLOSED || db->unregistering) {
 		return;
 	}
 	if (db->state.state != SERVING) {

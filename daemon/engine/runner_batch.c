@@ -117,8 +117,8 @@ static void send_skip_window(struct runner *r)
 	struct fence fence = runner_fence(r);
 
 	runner_send(r,
-		work_skip_window(&fence, &r->run.window_hi,
-			r->run.window_rows, deadline_ms(r)),
+		work_skip_window(&fence, &r->run.window_hi, r->run.window_rows,
+			deadline_ms(r)),
 		on_window_skipped);
 }
 

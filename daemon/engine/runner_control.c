@@ -202,16 +202,15 @@ static void on_watch(uv_timer_t *timer)
 	struct runner *r = timer->data;
 
 	send_aside(r,
-		queue_blockers(r->host->incarnation, r->claim.job_id,
-			r->run.epoch),
+		queue_blockers(
+			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_blockers);
 }
 
 void runner_watch_start(struct runner *r)
 {
 	/* Before the lock wait gives up, or there is nothing to see. */
-	uint64_t first_ms =
-		(uint64_t)r->host->config->lock_timeout_ms / 3;
+	uint64_t first_ms = (uint64_t)r->host->config->lock_timeout_ms / 3;
 
 	if (first_ms < WATCH_LEAST_MS) {
 		first_ms = WATCH_LEAST_MS;
@@ -232,7 +231,7 @@ void runner_cancel(struct runner *r)
 		return;
 	}
 	send_aside(r,
-		queue_cancel_runner(r->host->incarnation, r->claim.job_id,
-			r->run.epoch),
+		queue_cancel_runner(
+			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_told);
 }

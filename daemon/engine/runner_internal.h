@@ -14,7 +14,7 @@ struct runner {
 	runner_end_cb on_end;
 	void *data;
 
-	struct run run;	 /* the decisions */
+	struct run run;	  /* the decisions */
 	struct pgc *conn; /* the runner connection, or NULL */
 
 	/* Read after each connect. */
@@ -29,10 +29,10 @@ struct runner {
 	int64_t rows_estimate;
 	struct err failure; /* kept while a rollback is under way */
 
-	uv_timer_t timer;    /* pauses, and events that come later */
-	uv_timer_t watch;    /* who holds up the request in flight? */
-	char blockers[512];  /* "" nobody known */
-	char told[1024];     /* the reason that the queue shows */
+	uv_timer_t timer;   /* pauses, and events that come later */
+	uv_timer_t watch;   /* who holds up the request in flight? */
+	char blockers[512]; /* "" nobody known */
+	char told[1024];    /* the reason that the queue shows */
 
 	int stop_asked;
 	int abandoned;
@@ -58,8 +58,8 @@ void runner_begin(struct runner *r);
 void runner_disconnect(struct runner *r);
 
 /* Send on the runner connection; a failure is rolled back, then told. */
-void runner_send(struct runner *r, struct pgc_request *request,
-	pgc_request_cb cb);
+void runner_send(
+	struct runner *r, struct pgc_request *request, pgc_request_cb cb);
 /* First line of each callback: whether it was told already. */
 int runner_request_failed(struct runner *r, const struct err *e);
 

@@ -54,8 +54,8 @@ int runner_request_failed(struct runner *r, const struct err *e)
 	return 1;
 }
 
-void runner_send(struct runner *r, struct pgc_request *request,
-	pgc_request_cb cb)
+void runner_send(
+	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	pgc_send(r->conn, request, cb, r);
 }
@@ -167,6 +167,9 @@ static void on_attached(
 	ev.finished = r->job.finished;
 	ev.seq = r->job.seq;
 	ev.last_batch_rows = r->job.last_batch_rows;
+	ev.batch_rows = r->job.batch_rows;
+	ev.max_batch_rows = r->job.max_batch_rows;
+	ev.target_us = r->job.target_us;
 	ev.cursor = &r->job.cursor;
 	ev.hi = &r->job.hi;
 	runner_done(r, &ev);
@@ -210,8 +213,9 @@ static void on_checked(
 		err_set(&failure, BFE_SQL,
 			"set_clause is of a form that cannot be checked");
 		memcpy(failure.sqlstate, "0A000", 6);
-		err_set_hint(&failure, "Write: column = expression, …, without"
-				       " Unicode escapes in names.");
+		err_set_hint(&failure,
+			"Write: column = expression, …, without"
+			" Unicode escapes in names.");
 		(void)runner_request_failed(r, &failure);
 		return;
 	}
@@ -248,8 +252,8 @@ static void on_described(
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	if (catalog_read_describe(request, &r->job, &r->columns, &r->keyset,
-		    &failure) != 0 ||
+	if (catalog_read_describe(
+		    request, &r->job, &r->columns, &r->keyset, &failure) != 0 ||
 		check_identity(r, &failure) != 0) {
 		(void)runner_request_failed(r, &failure);
 		return;
@@ -277,8 +281,8 @@ static void on_resolved(
 	if (setlist_parse(&r->columns, r->job.set_clause) != 0) {
 		setlist_close(&r->columns);
 	}
-	runner_send(r, catalog_describe(&r->job, oid, &r->columns),
-		on_described);
+	runner_send(
+		r, catalog_describe(&r->job, oid, &r->columns), on_described);
 }
 
 void runner_preflight(struct runner *r)
@@ -317,8 +321,7 @@ static void on_bound(
 	}
 	work_read_bound(request, &r->keyset, &r->bound, &r->rows_estimate);
 	runner_send(r,
-		work_begin_job(&fence, &r->keyset, &r->bound,
-			r->rows_estimate),
+		work_begin_job(&fence, &r->keyset, &r->bound, r->rows_estimate),
 		on_begun);
 }
 

@@ -255,6 +255,15 @@ void keyset_window_sql(const struct keyset *k, struct text *sql,
 		p, p);
 }
 
+/* In the index's collation: by the column's own, a locked row could meet a
+ * neighbour that is not ours. */
+static void add_key_match(struct text *sql, const struct keyset *k, int i)
+{
+	add_column(sql, k, i);
+	text_addf(sql, " %s %sc.%sk%d", k->columns[i].equal, k->prefix,
+		k->prefix, i + 1);
+}
+
 /* w: eligible keys; c: those of them that can be locked at once; u: those
  * of them that were updated. guard is given three times: without it in u
  * the update reads the key's index from its start. */
@@ -284,16 +293,15 @@ static void add_batch_ctes(
 		k->set_clause);
 	text_addf(sql, "\tFROM %sc\n\tWHERE %s", p, guard);
 	for (int i = 0; i < k->count; i++) {
-		text_addf(sql, "\n\t\tAND %s.%s %s %sc.%sk%d", k->relation,
-			k->columns[i].name, k->columns[i].equal, p, p, i + 1);
+		text_add(sql, "\n\t\tAND ");
+		add_key_match(sql, k, i);
 	}
 	text_add(sql, "\n\tRETURNING ");
 	add_select_keys(sql, k);
 	text_add(sql, ",\n\t\t(");
 	for (int i = 0; i < k->count; i++) {
-		text_addf(sql, "%s%s.%s %s %sc.%sk%d", i > 0 ? " AND " : "",
-			k->relation, k->columns[i].name, k->columns[i].equal, p,
-			p, i + 1);
+		text_add(sql, i > 0 ? " AND " : "");
+		add_key_match(sql, k, i);
 	}
 	text_addf(sql, ") AS %ssame,\n\t\t(\n%s\n) IS TRUE AS %sstill)\n", p,
 		k->where_clause != NULL ? k->where_clause : "true", p);

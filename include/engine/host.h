@@ -9,7 +9,7 @@
 
 struct host {
 	uv_loop_t *loop;
-	const struct config *config;	      /* borrowed */
+	const struct config *config;		/* borrowed */
 	const struct config_database *database; /* borrowed */
 	struct pgc *control; /* NULL while it is not connected */
 	int64_t incarnation;
