@@ -1,0 +1,181 @@
+/* pgc_request.c: what travels together, and how its results are read. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "pgc_internal.h"
+
+/* The protocol counts parameters in 16 bits. */
+enum { PARAMS_MAX = 65535 };
+
+struct pgc_request *pgc_request_new(uint64_t deadline_ms)
+{
+	struct pgc_request *r = mem_new(1, sizeof *r);
+
+	assert(deadline_ms > 0);
+	r->deadline_ms = deadline_ms;
+	r->failed_at = -1;
+	return r;
+}
+
+static struct pgc_statement *append(struct pgc_request *r, const char *sql)
+{
+	struct pgc_statement *s;
+
+	r->statements = mem_resize(
+		r->statements, ((size_t)r->count + 1) * sizeof *r->statements);
+	s = &r->statements[r->count++];
+	memset(s, 0, sizeof *s);
+	s->sql = mem_strdup(sql);
+	return s;
+}
+
+void pgc_add(struct pgc_request *r, const char *sql)
+{
+	(void)append(r, sql);
+}
+
+void pgc_add_params(struct pgc_request *r, const char *sql, int count,
+	const char *const values[])
+{
+	struct pgc_statement *s = append(r, sql);
+
+	assert(count >= 0 && count <= PARAMS_MAX);
+	if (count == 0) {
+		return;
+	}
+	s->value_count = count;
+	s->values = mem_new((size_t)count, sizeof *s->values);
+	for (int i = 0; i < count; i++) {
+		s->values[i] = mem_strdup(values[i]);
+	}
+}
+
+void pgc_add_parse(struct pgc_request *r, const char *sql)
+{
+	append(r, sql)->is_parse = 1;
+}
+
+void pgc_discard(struct pgc_request *r)
+{
+	if (r == NULL) {
+		return;
+	}
+	for (int i = 0; i < r->count; i++) {
+		struct pgc_statement *s = &r->statements[i];
+
+		for (int k = 0; k < s->value_count; k++) {
+			free(s->values[k]);
+		}
+		free(s->values);
+		free(s->sql);
+		PQclear(s->result);
+	}
+	free(r->statements);
+	free(r);
+}
+
+void pgc_request_finish(struct pgc_request *r)
+{
+	r->cb(r->data, r, r->err.code == BFE_OK ? NULL : &r->err);
+	pgc_discard(r);
+}
+
+static int write_statement(const struct pgc_statement *s, PGconn *conn)
+{
+	if (s->is_parse) {
+		return PQsendPrepare(conn, "", s->sql, 0, NULL) &&
+			PQsendDescribePrepared(conn, "");
+	}
+	return PQsendQueryParams(conn, s->sql, s->value_count, NULL,
+		(const char *const *)s->values, NULL, NULL, 0);
+}
+
+int pgc_request_write(struct pgc_request *r, PGconn *conn)
+{
+	for (int i = 0; i < r->count; i++) {
+		if (!write_statement(&r->statements[i], conn)) {
+			return 0;
+		}
+	}
+	return PQpipelineSync(conn);
+}
+
+const PGresult *pgc_result(const struct pgc_request *r, int index)
+{
+	assert(index >= 0);
+	return index < r->count ? r->statements[index].result : NULL;
+}
+
+int pgc_failed_at(const struct pgc_request *r)
+{
+	return r->failed_at;
+}
+
+uint64_t pgc_elapsed_us(const struct pgc_request *r)
+{
+	if (r->replied_ns < r->written_ns) {
+		return 0;
+	}
+	return (r->replied_ns - r->written_ns) / 1000;
+}
+
+static int has_field(const PGresult *result, int row, int column)
+{
+	return result != NULL && row >= 0 && row < PQntuples(result) &&
+		column >= 0 && column < PQnfields(result);
+}
+
+const char *pgc_text(const PGresult *result, int row, int column)
+{
+	return has_field(result, row, column) ? PQgetvalue(result, row, column)
+					      : "";
+}
+
+int pgc_is_null(const PGresult *result, int row, int column)
+{
+	return !has_field(result, row, column) ||
+		PQgetisnull(result, row, column);
+}
+
+int64_t pgc_int(const PGresult *result, int row, int column)
+{
+	return strtoll(pgc_text(result, row, column), NULL, 10);
+}
+
+int pgc_bool(const PGresult *result, int row, int column)
+{
+	return pgc_text(result, row, column)[0] == 't';
+}
+
+static void copy_field(char *to, size_t size, const PGresult *result, int field)
+{
+	const char *value = PQresultErrorField(result, field);
+	size_t length = value != NULL ? strlen(value) : 0;
+
+	if (length >= size) {
+		length = size - 1;
+		/* Not in the middle of a UTF-8 character. */
+		while (length > 0 && (value[length] & 0xc0) == 0x80) {
+			length--;
+		}
+	}
+	if (length > 0) {
+		memcpy(to, value, length);
+	}
+	to[length] = '\0';
+}
+
+void pgc_error_of(struct err *e, const PGresult *result)
+{
+	/* libpq's own errors have no fields, only the whole message. */
+	(void)pgc_libpq_error(e, BFE_SQL, PQresultErrorMessage(result));
+	copy_field(e->sqlstate, sizeof e->sqlstate, result, PG_DIAG_SQLSTATE);
+	if (PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) != NULL) {
+		copy_field(e->message, sizeof e->message, result,
+			PG_DIAG_MESSAGE_PRIMARY);
+	}
+	copy_field(e->detail, sizeof e->detail, result, PG_DIAG_MESSAGE_DETAIL);
+	copy_field(e->hint, sizeof e->hint, result, PG_DIAG_MESSAGE_HINT);
+}
