@@ -1,0 +1,126 @@
+/* Wait until a job ends. Polled: it needs no LISTEN, which a transaction
+ * pooler in between would not deliver. */
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "ctl/ctl.h"
+#include "ctl/ctl_format.h"
+#include "rules/units.h"
+
+enum { POLL_MS = 200 };
+
+/* What was said last on standard error. */
+struct said {
+	char *line;
+};
+
+/* Why it does not move, when that is new. */
+static void tell_reason(struct said *said, const PGresult *job)
+{
+	struct text t;
+
+	text_init(&t);
+	if (!ctl_is_null(job, 0, "reason")) {
+		text_addf(&t, "job %s is %s: ", ctl_value(job, 0, "id"),
+			ctl_value(job, 0, "state"));
+		ctl_format_inert(&t, ctl_value(job, 0, "reason"));
+	}
+	if (t.length > 0 &&
+		(said->line == NULL || strcmp(said->line, t.data) != 0)) {
+		fprintf(stderr, "%s\n", t.data);
+	}
+	free(said->line);
+	said->line = text_take(&t);
+}
+
+static int tell_failure(struct ctl *ctl, const PGresult *job)
+{
+	if (strcmp(ctl_value(job, 0, "state"), "cancelled") == 0) {
+		return ctl_error(ctl, CTL_FAILED, ctl_value(job, 0, "reason"),
+			NULL, "job %s was cancelled", ctl_value(job, 0, "id"));
+	}
+	return ctl_error(ctl, CTL_FAILED, ctl_value(job, 0, "error_detail"),
+		ctl_value(job, 0, "error_hint"), "%s: job %s failed: %s",
+		ctl_value(job, 0, "error_sqlstate"), ctl_value(job, 0, "id"),
+		ctl_value(job, 0, "error_message"));
+}
+
+static void pause_ms(uint64_t ms)
+{
+	struct timespec time = {
+		.tv_sec = (time_t)(ms / 1000),
+		.tv_nsec = (long)(ms % 1000) * 1000000,
+	};
+
+	(void)nanosleep(&time, NULL);
+}
+
+/* Until the job ends, fails to be seen, or the time is over. */
+static int poll_job(struct ctl *ctl, const char *id, uint64_t timeout_ms)
+{
+	uint64_t began = clock_boot_ms(), elapsed;
+	struct said said = { NULL };
+	PGresult *job;
+
+	while ((job = ctl_find_job(ctl, id)) != NULL) {
+		const char *state = ctl_value(job, 0, "state");
+
+		if (!ctl_is_null(job, 0, "finished_at")) {
+			if (strcmp(state, "succeeded") == 0) {
+				ctl_say("job %s succeeded", id);
+			} else {
+				(void)tell_failure(ctl, job);
+			}
+			break;
+		}
+		tell_reason(&said, job);
+		elapsed = clock_boot_ms() - began;
+		if (elapsed >= timeout_ms) {
+			(void)ctl_error(ctl, CTL_FATAL,
+				ctl_value(job, 0, "reason"), NULL,
+				"job %s is still %s after %s", id, state,
+				ctl->timeout);
+			break;
+		}
+		PQclear(job);
+		pause_ms(timeout_ms - elapsed < POLL_MS ? timeout_ms - elapsed
+							: POLL_MS);
+	}
+	PQclear(job);
+	free(said.line);
+	return ctl->code;
+}
+
+int cmd_wait(struct ctl *ctl)
+{
+	uint64_t timeout_ms = UINT64_MAX;
+	const char *hint = NULL;
+	int64_t value = 0;
+	PGresult *job;
+	char *id;
+
+	if (ctl->timeout != NULL) {
+		if (units_parse_time_ms(ctl->timeout, &value, &hint) != 0) {
+			return ctl_error(ctl, CTL_FATAL, NULL, hint,
+				"invalid value for --timeout: \"%s\"",
+				ctl->timeout);
+		}
+		timeout_ms = (uint64_t)value;
+	}
+	job = ctl_find_job(ctl, ctl->job);
+	if (job == NULL) {
+		return ctl->code;
+	}
+	id = mem_strdup(ctl_value(job, 0, "id"));
+	PQclear(job);
+	(void)poll_job(ctl, id, timeout_ms);
+	free(id);
+	return ctl->code;
+}

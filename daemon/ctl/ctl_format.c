@@ -1,0 +1,204 @@
+#include "ctl/ctl_format.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static char *unknown(char *buffer)
+{
+	return strcpy(buffer, "-");
+}
+
+char *ctl_format_count(char *buffer, double value)
+{
+	char digits[32];
+	size_t length, out = 0;
+
+	if (isnan(value)) {
+		return unknown(buffer);
+	}
+	(void)snprintf(digits, sizeof digits, "%.0f", value);
+	length = strlen(digits);
+	for (size_t i = 0; i < length && out + 2 < FORMAT_BYTES; i++) {
+		if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') {
+			buffer[out++] = ',';
+		}
+		buffer[out++] = digits[i];
+	}
+	buffer[out] = '\0';
+	return buffer;
+}
+
+char *ctl_format_short(char *buffer, double value)
+{
+	static const char units[] = "\0kMGTPE";
+	size_t unit = 0;
+
+	if (isnan(value)) {
+		return unknown(buffer);
+	}
+	/* 999.95k would round to 1000.0k. */
+	while (value >= (unit == 0 ? 999.5 : 999.95) &&
+		unit + 2 < sizeof units) {
+		value /= 1000;
+		unit++;
+	}
+	if (unit == 0) {
+		(void)snprintf(buffer, FORMAT_BYTES,
+			value > 0 && value < 10 ? "%.1f" : "%.0f", value);
+	} else {
+		(void)snprintf(
+			buffer, FORMAT_BYTES, "%.1f%c", value, units[unit]);
+	}
+	return buffer;
+}
+
+char *ctl_format_duration(char *buffer, double seconds)
+{
+	int64_t s;
+
+	if (isnan(seconds)) {
+		return unknown(buffer);
+	}
+	s = seconds <= 0	 ? 0
+		: seconds > 1e12 ? INT64_C(1000000000000)
+				 : (int64_t)seconds;
+	if (s < 60) {
+		(void)snprintf(buffer, FORMAT_BYTES, "%ds", (int)s);
+	} else if (s < 3600) {
+		(void)snprintf(buffer, FORMAT_BYTES, "%dmin", (int)(s / 60));
+	} else if (s < 86400) {
+		(void)snprintf(buffer, FORMAT_BYTES, "%dh%02dm",
+			(int)(s / 3600), (int)(s / 60 % 60));
+	} else {
+		(void)snprintf(buffer, FORMAT_BYTES, "%lldd%02dh",
+			(long long)(s / 86400), (int)(s / 3600 % 24));
+	}
+	return buffer;
+}
+
+char *ctl_format_clock(char *buffer, double at, double now)
+{
+	struct tm utc;
+	time_t when;
+
+	if (isnan(at) || at < -1e12 || at > 1e12) {
+		return unknown(buffer);
+	}
+	when = (time_t)at;
+	if (gmtime_r(&when, &utc) == NULL) {
+		return unknown(buffer);
+	}
+	(void)strftime(buffer, FORMAT_BYTES,
+		at - now >= 86400 ? "%m-%d %H:%MZ" : "%H:%MZ", &utc);
+	return buffer;
+}
+
+char *ctl_format_percent(char *buffer, double percent)
+{
+	int tenths;
+
+	if (isnan(percent)) {
+		return unknown(buffer);
+	}
+	if (percent >= 100) {
+		return strcpy(buffer, "100.0%");
+	}
+	tenths = percent <= 0 ? 0 : (int)(percent * 10 + 1e-6);
+	(void)snprintf(
+		buffer, FORMAT_BYTES, "%d.%d%%", tenths / 10, tenths % 10);
+	return buffer;
+}
+
+char *ctl_format_bar(char *buffer, double percent)
+{
+	int full = 0;
+
+	if (percent >= 100) {
+		full = FORMAT_BAR_CELLS;
+	} else if (percent > 0) {
+		full = (int)(percent / 100 * FORMAT_BAR_CELLS);
+	}
+	buffer[0] = '[';
+	memset(buffer + 1, '#', (size_t)full);
+	memset(buffer + 1 + full, '-', (size_t)(FORMAT_BAR_CELLS - full));
+	strcpy(buffer + 1 + FORMAT_BAR_CELLS, "]");
+	return buffer;
+}
+
+/* Bytes of the UTF-8 character at s, its code point in *point; 0 when there
+ * is none (RFC 3629: no overlong form, no surrogate). */
+static size_t decode(const char *s, uint32_t *point)
+{
+	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	const unsigned char *b = (const unsigned char *)s;
+	size_t length;
+
+	if (b[0] < 0x80) {
+		*point = b[0];
+		return 1;
+	}
+	length = b[0] >= 0xf0 ? 4 : b[0] >= 0xe0 ? 3 : 2;
+	if (b[0] < 0xc0 || b[0] >= 0xf8) {
+		return 0;
+	}
+	*point = b[0] & (0x7fu >> length);
+	for (size_t i = 1; i < length; i++) {
+		if ((b[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+		*point = *point << 6 | (b[i] & 0x3fu);
+	}
+	if (*point < lowest[length] || *point > 0x10ffff ||
+		(*point >= 0xd800 && *point <= 0xdfff)) {
+		return 0;
+	}
+	return length;
+}
+
+/* C1 controls act on terminals as their ESC forms do; the bidirectional
+ * marks make a line read otherwise than it is written. */
+static int is_active(uint32_t point)
+{
+	return point < 0x20 || (point >= 0x7f && point <= 0x9f) ||
+		(point >= 0x2028 && point <= 0x202e) ||
+		(point >= 0x2066 && point <= 0x2069) || point == 0x200e ||
+		point == 0x200f || point == 0x61c || point == 0xfeff;
+}
+
+static void add_inert(struct text *t, const char *s, const char *line_end)
+{
+	uint32_t point = 0;
+
+	while (*s != '\0') {
+		size_t length = decode(s, &point);
+
+		if (length == 0) {
+			text_add(t, "?");
+			s++;
+			continue;
+		}
+		if (*s == '\n') {
+			text_add(t, line_end);
+		} else if (*s == '\t' || *s == '\r') {
+			text_add(t, " ");
+		} else if (is_active(point)) {
+			text_add(t, "?");
+		} else {
+			text_add_bytes(t, s, length);
+		}
+		s += length;
+	}
+}
+
+void ctl_format_inert(struct text *t, const char *s)
+{
+	add_inert(t, s, " ");
+}
+
+void ctl_format_lines(struct text *t, const char *s)
+{
+	add_inert(t, s, "\n        ");
+}

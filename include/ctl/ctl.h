@@ -1,0 +1,77 @@
+/* ctl.h: what the commands of backfillctl share: the command line, the
+ * connection, and errors as people read them. Blocking libpq: there is one
+ * thing to do and somebody waits for it. */
+#ifndef BACKFILL_CTL_CTL_H
+#define BACKFILL_CTL_CTL_H
+
+#include <libpq-fe.h>
+
+/* Exit codes, as psql's. */
+enum { CTL_OK = 0, CTL_FATAL = 1, CTL_CONNECTION = 2, CTL_FAILED = 3 };
+
+/* Options of single commands. */
+enum { CTL_PRINT = 1, CTL_FORCE = 2, CTL_ALL = 4, CTL_TIMEOUT = 8 };
+
+struct ctl {
+	const char *host, *port, *user; /* NULL: libpq's environment */
+	const char *dsn;		/* a name, a conninfo or a URI */
+	int never_prompt;
+	int options; /* CTL_PRINT | … */
+	const char *timeout;
+	const char *job;    /* first argument; NULL: none */
+	const char *reason; /* second, or of stop-all the first */
+
+	PGconn *conn;
+	int code; /* CTL_OK until something failed */
+};
+
+/* Connect and fix what a session takes from role, database and environment:
+ * search_path pg_catalog, ISO dates, a lock_timeout. Returns a CTL code. */
+int ctl_connect(struct ctl *ctl);
+
+/* Run one statement, its parameters as text (NULL: null). On failure the
+ * error is printed, ctl->code set and NULL returned. PQclear() the result. */
+PGresult *ctl_query(
+	struct ctl *ctl, const char *sql, int count, const char *const *values);
+
+/* The same for any number of statements without parameters or result; context
+ * is put before an error's message, NULL: nothing. Returns a CTL code. */
+int ctl_run(struct ctl *ctl, const char *sql, const char *context);
+
+/* One value of the first row; "" for null or no row. */
+const char *ctl_value(const PGresult *result, int row, const char *column);
+int ctl_is_null(const PGresult *result, int row, const char *column);
+
+/* A number; NAN for null. */
+double ctl_number(const PGresult *result, int row, const char *column);
+
+/* Refuse when the schema is not there. Returns a CTL code. */
+int ctl_need_schema(struct ctl *ctl);
+
+/* The row of backfill.progress for an id or name; not found is printed as
+ * BF002. NULL: failed, ctl->code is set. */
+PGresult *ctl_find_job(struct ctl *ctl, const char *job);
+
+/* Print to standard error, in psql's style and harmless to a terminal:
+ * "backfillctl: error: MESSAGE", "DETAIL:  …", "HINT:  …". Empty parts and
+ * NULL are left out. Returns code. */
+int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
+	const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* One line to standard output, harmless to a terminal. */
+void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The commands, each in its cmd_*.c; a CTL code. */
+int cmd_install(struct ctl *ctl);
+int cmd_uninstall(struct ctl *ctl);
+int cmd_list(struct ctl *ctl);
+int cmd_show(struct ctl *ctl);
+int cmd_status(struct ctl *ctl);
+int cmd_pause(struct ctl *ctl);
+int cmd_resume(struct ctl *ctl);
+int cmd_cancel(struct ctl *ctl);
+int cmd_stop_all(struct ctl *ctl);
+int cmd_start_all(struct ctl *ctl);
+int cmd_wait(struct ctl *ctl);
+
+#endif

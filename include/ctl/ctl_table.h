@@ -1,0 +1,34 @@
+/* ctl_table.h: the one printer of tables. Cells are made harmless to a
+ * terminal when they are added. */
+#ifndef BACKFILL_CTL_CTL_TABLE_H
+#define BACKFILL_CTL_CTL_TABLE_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+struct ctl_table {
+	size_t columns;
+	const char *const *headers; /* borrowed; NULL: print none */
+	const char *align;	    /* borrowed; "l" or "r" per column */
+	char **cells;		    /* rows of columns */
+	size_t count;		    /* cells */
+};
+
+void ctl_table_init(
+	struct ctl_table *t, const char *const *headers, const char *align);
+void ctl_table_close(struct ctl_table *t);
+
+/* The next cell, row by row; copies. NULL shows as "-". */
+void ctl_table_add(struct ctl_table *t, const char *cell);
+
+/* A line per row, two spaces between columns, no spaces at the end. Lines
+ * are cut at width columns of the terminal; 0: never. Whole rows only. */
+void ctl_table_print(const struct ctl_table *t, FILE *file, size_t width);
+
+/* The terminal's width; 0 when file is none. */
+size_t ctl_table_width(FILE *file);
+
+/* Columns that s takes on a terminal. */
+size_t ctl_table_columns(const char *s);
+
+#endif
