@@ -1,0 +1,65 @@
+/* shop.h: what the tests of jobs stand on: one cluster and one daemon per
+ * program, and words for what each of them does with a job. Each test makes
+ * tables and jobs of its own; the name of a job says whose it is. */
+#ifndef BACKFILL_TESTS_SHOP_H
+#define BACKFILL_TESTS_SHOP_H
+
+#include <stdint.h>
+
+#include "cluster.h"
+#include "daemon.h"
+#include "sql.h"
+
+enum { SHOP_WAIT_SECONDS = 60 };
+
+/* The daemon polls every ten minutes, which no test waits for: what happens
+ * here happens because a notification came or a job ended. */
+#define SHOP_YAML "daemon: {lease: 5s, poll_interval: 10min}\nbatch: {}\n"
+
+struct shop {
+	struct cluster *cluster;
+	PGconn *db;  /* database shop as postgres */
+	PGconn *app; /* and as app, who submits the jobs */
+	struct daemon *daemon;
+};
+
+extern struct shop shop;
+
+/* Group setup and teardown of cmocka. */
+int shop_start(void **state);
+int shop_stop(void **state);
+
+/* Start the daemon again that was stopped or killed; returns when it serves
+ * the database. */
+void shop_restart_daemon(void);
+
+/* An UPDATE in batches of rows exactly, submitted by app. The clauses are
+ * SQL text as they stand; where may be NULL. Statements may take minutes:
+ * a test that holds a batch must not meet the timeout. */
+void job_submit(const char *name, const char *target, int rows,
+	const char *set_clause, const char *where_clause);
+
+int64_t job_id(const char *name);
+
+/* Wait for a state; another final state fails at once. */
+void job_wait(const char *name, const char *state);
+
+/* The same for a failure, whose every part must be as told; NULL: none. */
+void job_fails(const char *name, const char *sqlstate, const char *message,
+	const char *detail, const char *hint);
+
+/* events of the job in order, such as "submitted,started,begun". */
+const char *job_events(const char *name);
+
+/* The gate: gate_pass(id) in a clause returns 0, but for an id above that of
+ * the gate not before it is opened so far. The batch that meets such a row
+ * is in flight for as long as the test likes. */
+void gate_close(int after_id);
+void gate_open(void);
+void gate_open_to(int id);
+
+/* Wait until a batch of the job stands at the gate; returns once the range's
+ * checkpoint is that of the batch before. */
+void gate_wait(const char *name);
+
+#endif
