@@ -162,9 +162,6 @@ static const char *read_name(struct setlist *s, const char *c)
 
 			text_add_bytes(&name, &lower, 1);
 		}
-		if (*c == '&') {
-			text_reset(&name);
-		}
 	}
 	found = name.length > 0;
 	if (found) {

@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include <stdio.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +100,31 @@ static void test_take(void **state)
 	free(taken);
 }
 
+static void trims_to(const char *given, const char *expected)
+{
+	char buffer[32];
+
+	(void)snprintf(buffer, sizeof buffer, "%s", given);
+	assert_string_equal(text_trim(buffer), expected);
+}
+
+/* A character of two, three or four bytes, cut after each of them. */
+static void test_trim_cuts_incomplete_characters(void **state)
+{
+	(void)state;
+	trims_to("", "");
+	trims_to("a", "a");
+	trims_to("a\xc3\xa9", "a\xc3\xa9");
+	trims_to("a\xc3", "a");
+	trims_to("a\xe2\x82\xac", "a\xe2\x82\xac");
+	trims_to("a\xe2\x82", "a");
+	trims_to("a\xe2", "a");
+	trims_to("a\xf0\x9f\x98\x80", "a\xf0\x9f\x98\x80");
+	trims_to("a\xf0\x9f\x98", "a");
+	trims_to("a\xf0", "a");
+	trims_to("\xf0", "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -107,6 +134,7 @@ int main(void)
 		cmocka_unit_test(test_keeps_zero_bytes),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_take),
+		cmocka_unit_test(test_trim_cuts_incomplete_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
