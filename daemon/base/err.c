@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 int err_set(struct err *e, int code, const char *format, ...)
 {
 	va_list args;
@@ -13,6 +15,7 @@ int err_set(struct err *e, int code, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(e->message, sizeof e->message, format, args);
 	va_end(args);
+	(void)text_trim(e->message);
 	return code;
 }
 
@@ -31,6 +34,7 @@ int err_wrap(struct err *e, const char *format, ...)
 	(void)snprintf(joined + used, sizeof joined - used, ": %s", e->message);
 	memcpy(e->message, joined, sizeof e->message);
 	e->message[sizeof e->message - 1] = '\0';
+	(void)text_trim(e->message);
 	return e->code;
 }
 
@@ -41,6 +45,7 @@ void err_set_detail(struct err *e, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(e->detail, sizeof e->detail, format, args);
 	va_end(args);
+	(void)text_trim(e->detail);
 }
 
 void err_set_hint(struct err *e, const char *format, ...)
@@ -50,6 +55,7 @@ void err_set_hint(struct err *e, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(e->hint, sizeof e->hint, format, args);
 	va_end(args);
+	(void)text_trim(e->hint);
 }
 
 void err_clear(struct err *e)

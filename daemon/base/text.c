@@ -73,6 +73,34 @@ void text_addf(struct text *t, const char *format, ...)
 	t->length += (size_t)length;
 }
 
+char *text_trim(char *s)
+{
+	size_t end = strlen(s);
+	size_t start = end;
+	size_t length = 1;
+	unsigned char lead;
+
+	while (start > 0 && end - start < 3 &&
+		((unsigned char)s[start - 1] & 0xC0) == 0x80) {
+		start--;
+	}
+	if (start == 0) {
+		return s;
+	}
+	lead = (unsigned char)s[--start];
+	if (lead >= 0xF0) {
+		length = 4;
+	} else if (lead >= 0xE0) {
+		length = 3;
+	} else if (lead >= 0xC0) {
+		length = 2;
+	}
+	if (end - start < length) {
+		s[start] = '\0';
+	}
+	return s;
+}
+
 char *text_take(struct text *t)
 {
 	char *data = t->data;

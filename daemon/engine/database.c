@@ -214,6 +214,13 @@ static int reply_is_well(
 	return 0;
 }
 
+/* Our row was removed: begin a new life. */
+static void lose_incarnation(struct database *db, const struct err *e)
+{
+	db->host.incarnation = 0;
+	reconnect(db, e);
+}
+
 /* ---- heartbeat ---- */
 
 static void on_renewed(
@@ -223,9 +230,7 @@ static void on_renewed(
 
 	(void)request;
 	if (e != NULL && strcmp(e->sqlstate, "BF010") == 0) {
-		/* Our row was removed: begin a new life. */
-		db->host.incarnation = 0;
-		reconnect(db, e);
+		lose_incarnation(db, e);
 		return;
 	}
 	if (reply_is_well(db, "heartbeat", e)) {
@@ -317,24 +322,50 @@ static void claim(struct database *db)
 	pgc_send(db->conn, queue_claim(db->host.incarnation), on_claimed, db);
 }
 
+static void on_orphan_released(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	(void)request;
+	(void)reply_is_well(data, "release", e);
+}
+
+/* A job of ours that no runner has: its run ended without a word, or the
+ * reply to a claim was lost. Any daemon may have it. */
+static void release_orphan(
+	struct database *db, const struct pgc_request *work, int row)
+{
+	log_warning("%s: job %lld is ours and nobody runs it -> release",
+		name_of(db), (long long)queue_work_job(work, row));
+	pgc_send(db->conn,
+		queue_release(db->host.incarnation, queue_work_job(work, row),
+			queue_work_epoch(work, row),
+			"released: its run had ended unheard"),
+		on_orphan_released, db);
+}
+
+static struct runner *find_runner(const struct database *db, int64_t job)
+{
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] != NULL &&
+			runner_job(db->runners[i]) == job) {
+			return db->runners[i];
+		}
+	}
+	return NULL;
+}
+
 /* Somebody may have paused, cancelled or stopped what we run. */
-static void wake_runners(struct database *db, const struct pgc_request *work)
+static void compare_work(struct database *db, const struct pgc_request *work)
 {
 	for (int row = 0; row < queue_work_count(work); row++) {
+		struct runner *r = find_runner(db, queue_work_job(work, row));
 		const char *state = queue_work_state(work, row);
 
-		if (strcmp(state, "running") == 0) {
-			continue;
-		}
-		for (size_t i = 0; i < db->workers; i++) {
-			struct runner *r = db->runners[i];
-
-			if (r != NULL &&
-				runner_job(r) == queue_work_job(work, row) &&
-				runner_epoch(r) ==
-					queue_work_epoch(work, row)) {
-				runner_wake(r, strcmp(state, "cancelled") == 0);
-			}
+		if (r == NULL) {
+			release_orphan(db, work, row);
+		} else if (strcmp(state, "running") != 0 &&
+			runner_epoch(r) == queue_work_epoch(work, row)) {
+			runner_wake(r, strcmp(state, "cancelled") == 0);
 		}
 	}
 }
@@ -348,7 +379,7 @@ static void on_work(
 		looked(db);
 		return;
 	}
-	wake_runners(db, request);
+	compare_work(db, request);
 	claim(db);
 }
 
@@ -419,7 +450,9 @@ static void on_registered(
 	}
 	if (e != NULL) {
 		failure = *e;
-		if (e->code == BFE_SQL) {
+		if (strcmp(e->sqlstate, "BF010") == 0) {
+			lose_incarnation(db, e);
+		} else if (e->code == BFE_SQL) {
 			refuse(db, &failure);
 		} else {
 			reconnect(db, e);

@@ -109,6 +109,8 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->random = random_number();
 	ev->stop_asked = r->stop_asked;
 	ev->blockers = r->blockers[0] != '\0' ? r->blockers : NULL;
+	ev->of_job = r->failure_of_job;
+	r->failure_of_job = 0;
 	next = run_step(&r->run, ev);
 	r->blockers[0] = '\0';
 	runner_tell_reason(r);

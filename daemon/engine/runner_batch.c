@@ -64,6 +64,7 @@ static void on_batch_done(
 	struct run_event ev = { .error = NULL };
 	struct err failure;
 
+	r->failure_of_job = work_failed_in_job(request);
 	if (runner_request_failed(r, e)) {
 		return;
 	}
@@ -179,6 +180,7 @@ static void on_hole_drained(
 	struct runner *r = data;
 	struct err failure;
 
+	r->failure_of_job = work_failed_in_job(request);
 	if (runner_request_failed(r, e)) {
 		return;
 	}

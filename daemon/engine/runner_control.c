@@ -117,7 +117,7 @@ void runner_act_on_control(struct runner *r, enum run_action action)
 	log_action(r, action);
 	switch ((int)action) {
 	case RUN_TAKE:
-		request = queue_take(me, job, r->claim.range);
+		request = queue_retake(me, job, r->claim.range, epoch);
 		break;
 	case RUN_FINISH_JOB:
 		request = queue_finish(me, job, epoch);

@@ -28,6 +28,7 @@ struct runner {
 	struct key bound;
 	int64_t rows_estimate;
 	struct err failure; /* kept while a rollback is under way */
+	int failure_of_job; /* it came from the statement with its clauses */
 
 	uv_timer_t timer;   /* pauses, and events that come later */
 	uv_timer_t watch;   /* who holds up the request in flight? */

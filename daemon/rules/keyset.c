@@ -296,8 +296,13 @@ static void add_batch_ctes(
 		text_add(sql, "\n\t\tAND ");
 		add_key_match(sql, k, i);
 	}
+	/* The keys as c read them: a trigger may have put an equal one of
+	 * another text in place (citext, numeric), and by their texts add_held()
+	 * tells the rows apart. */
 	text_add(sql, "\n\tRETURNING ");
-	add_select_keys(sql, k);
+	for (int i = 0; i < k->count; i++) {
+		text_addf(sql, "%s%sc.%sk%d", i > 0 ? ", " : "", p, p, i + 1);
+	}
 	text_add(sql, ",\n\t\t(");
 	for (int i = 0; i < k->count; i++) {
 		text_add(sql, i > 0 ? " AND " : "");

@@ -3,10 +3,14 @@
 
 #include "run_internal.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "rules/sqlstate.h"
+
+static const char UNTOLD[] =
+	"the job failed with an error that could not be recorded";
 
 /* ---- leaving ---- */
 
@@ -41,17 +45,28 @@ int run_is_control(enum run_action a)
 		a == RUN_RELEASE;
 }
 
+static void set_reason(struct run *r, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void set_reason(struct run *r, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(r->reason, sizeof r->reason, format, args);
+	va_end(args);
+	(void)text_trim(r->reason);
+}
+
 static void tell_trouble(struct run *r, const struct run_event *ev)
 {
 	const struct err *e = ev->error;
 
 	if (ev->blockers != NULL) {
-		(void)snprintf(r->reason, sizeof r->reason,
-			"held up by %s -> again in %llu ms", ev->blockers,
+		set_reason(r, "held up by %s -> again in %llu ms", ev->blockers,
 			(unsigned long long)r->pause_ms);
 	} else {
-		(void)snprintf(r->reason, sizeof r->reason,
-			"%.5s%s%s -> again in %llu ms", e->sqlstate,
+		set_reason(r, "%.5s%s%s -> again in %llu ms", e->sqlstate,
 			e->sqlstate[0] != '\0' ? ": " : "", e->message,
 			(unsigned long long)r->pause_ms);
 	}
@@ -103,6 +118,31 @@ static enum run_action shrink(struct run *r, const struct run_event *ev)
 	return again_later(r, ev, run_current(r));
 }
 
+/* The server will not have it, now or later. What the job failed with may
+ * be the cause: the SQLSTATE alone is told then. Beyond that the daemon,
+ * which finds a job of its own that nobody runs, releases it. */
+static enum run_action on_control_refusal(
+	struct run *r, const struct run_event *ev)
+{
+	char sqlstate[sizeof r->error.sqlstate];
+
+	switch ((int)run_current(r)) {
+	case RUN_FINISH_JOB:
+		r->error = *ev->error;
+		return run_move(r, RUN_FAIL);
+	case RUN_FAIL:
+		if (strcmp(r->error.message, UNTOLD) == 0) {
+			return run_move(r, RUN_END);
+		}
+		memcpy(sqlstate, r->error.sqlstate, sizeof sqlstate);
+		err_set(&r->error, BFE_SQL, "%s", UNTOLD);
+		memcpy(r->error.sqlstate, sqlstate, sizeof sqlstate);
+		return again_later(r, ev, RUN_FAIL);
+	default:
+		return run_move(r, RUN_END);
+	}
+}
+
 static enum run_action on_control_error(
 	struct run *r, const struct run_event *ev, enum sqlstate_class class)
 {
@@ -114,9 +154,12 @@ static enum run_action on_control_error(
 	if (class == SQLSTATE_STOPPED && now == RUN_FINISH_JOB) {
 		return run_move(r, RUN_RELEASE);
 	}
-	if (class == SQLSTATE_STOP && now == RUN_FINISH_JOB) {
-		r->error = *ev->error;
-		return run_move(r, RUN_FAIL);
+	if (class == SQLSTATE_STOP) {
+		return on_control_refusal(r, ev);
+	}
+	if (class == SQLSTATE_RECONNECT) {
+		/* An outage of the control connection spends no budget. */
+		r->trouble.first_failure_ms = ev->now_ms;
 	}
 	return again_later(r, ev, now);
 }
@@ -127,7 +170,7 @@ static void tell_hole(struct run *r, const struct run_event *ev)
 
 	text_init(&key);
 	key_describe(&r->hole.hi, &key);
-	(void)snprintf(r->reason, sizeof r->reason,
+	set_reason(r,
 		"waits for %lld rows held by others: key (%s) for %lld s%s%s",
 		(long long)r->hole.remaining, key.data,
 		(long long)(r->hole.age_ms / 1000),
@@ -157,9 +200,6 @@ static enum run_action on_held_hole(struct run *r, const struct run_event *ev)
 		return run_fail(r, &e);
 	}
 	r->held_in_pass++;
-	if (ev->stop_asked) {
-		return run_release(r, "the daemon stops");
-	}
 	return run_move(r, RUN_NEXT_HOLE);
 }
 
@@ -184,6 +224,10 @@ enum run_action run_on_error(struct run *r, const struct run_event *ev)
 
 	if (run_is_control(now)) {
 		return on_control_error(r, ev, class);
+	}
+	if (ev->of_job &&
+		(class == SQLSTATE_FORGET || class == SQLSTATE_STOPPED)) {
+		class = SQLSTATE_STOP;
 	}
 	/* The target was unknown when the job was claimed, and another job
 	 * runs on it: jobs_running_target_key. */

@@ -23,6 +23,7 @@ static const struct {
 	{ "57P02", SQLSTATE_RECONNECT }, /* crash_shutdown */
 	{ "57P05", SQLSTATE_RECONNECT }, /* idle_session_timeout */
 	{ "25P03", SQLSTATE_RECONNECT }, /* idle_in_transaction_… */
+	{ "25P04", SQLSTATE_RECONNECT }, /* transaction_timeout (17) */
 };
 
 enum sqlstate_class sqlstate_classify(const struct err *e)

@@ -11,5 +11,6 @@ DROP FUNCTION IF EXISTS backfill.check_counts(bigint, bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS backfill.begin_batch(bigint, integer, bigint, bigint);
 DROP FUNCTION IF EXISTS backfill.begin_job(bigint, integer, bigint, oid, oid,
 	text[], bigint);
-DROP FUNCTION IF EXISTS backfill.attach(bigint, integer, bigint);
+DROP FUNCTION IF EXISTS backfill.attach(bigint, integer, bigint,
+	timestamptz);
 DROP FUNCTION IF EXISTS backfill.lock_range(bigint, integer, bigint);

@@ -34,13 +34,17 @@ $$;
 COMMENT ON FUNCTION backfill.lock_range(bigint, integer, bigint) IS
 	'Locks the range row for the transaction. Raises BF010 when the epoch is not the range''s, 42501 when session_user is not the job''s run_as.';
 
+-- The caller tells when its backend began, since only it may see that: we
+-- are the owner here, to whom backend_start of others is NULL. A caller that
+-- lies makes its own backend hard to terminate and no other one's.
 CREATE OR REPLACE FUNCTION backfill.attach(job bigint, range integer,
-	with_epoch bigint)
+	with_epoch bigint, my_backend_start timestamptz)
 RETURNS TABLE (target text, set_clause text, where_clause text,
 	key_columns text[], search_path text, timezone text, datestyle text,
 	begun boolean, target_oid oid, key_index_oid oid, hi text[],
 	cursor text[], seq bigint, finished boolean, last_batch_rows integer,
-	statement_timeout_ms bigint)
+	statement_timeout_ms bigint, batch_rows integer, max_batch_rows integer,
+	target_batch_time_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -50,18 +54,19 @@ DECLARE
 BEGIN
 	r := backfill.lock_range(job, range, with_epoch);
 	UPDATE backfill.ranges s SET runner_pid = pg_backend_pid(),
-		runner_backend_start = a.backend_start
-	FROM pg_stat_get_activity(pg_backend_pid()) a
+		runner_backend_start = my_backend_start
 	WHERE s.job_id = job AND s.number = range;
 	RETURN QUERY SELECT j.target, j.set_clause, j.where_clause,
 		j.key_columns, j.search_path, j.timezone, j.datestyle,
 		r.begun_at IS NOT NULL, r.target_oid, r.key_index_oid, r.hi,
 		r.cursor, r.seq, r.finished_at IS NOT NULL, r.batch_rows,
-		ceil(extract(epoch FROM j.statement_timeout) * 1000)::bigint
+		ceil(extract(epoch FROM j.statement_timeout) * 1000)::bigint,
+		j.batch_rows, j.max_batch_rows,
+		ceil(extract(epoch FROM j.target_batch_time) * 1000)::bigint
 	FROM backfill.jobs j WHERE j.id = job;
 END
 $$;
-COMMENT ON FUNCTION backfill.attach(bigint, integer, bigint) IS
+COMMENT ON FUNCTION backfill.attach(bigint, integer, bigint, timestamptz) IS
 	'Records the caller''s backend as the runner of the range, so that a later owner can terminate it, and returns the job and its checkpoint. Commit it before the first batch.';
 
 CREATE OR REPLACE FUNCTION backfill.begin_job(job bigint, range integer,
@@ -117,7 +122,13 @@ DECLARE
 	s backfill.stop;
 BEGIN
 	r := backfill.lock_range(job, range, with_epoch);
-	IF r.seq <> with_seq OR r.runner_pid IS DISTINCT FROM pg_backend_pid() THEN
+	IF r.runner_pid IS DISTINCT FROM pg_backend_pid() THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF010',
+			MESSAGE = format('range %s of job %s has another owner', range, job),
+			DETAIL = format('Its runner is backend %s, not %s.',
+				coalesce(r.runner_pid::text, 'none'), pg_backend_pid());
+	END IF;
+	IF r.seq <> with_seq THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job),
 			DETAIL = format('Its sequence number is %s, not %s.', r.seq,
@@ -330,6 +341,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM backfill.check_counts(job, locked, updated, rekeyed);
+	-- Deleted and inserted again, and locked by others meanwhile.
+	IF locked < eligible THEN
+		RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+			MESSAGE = format('a row of job %s was inserted anew and is held by'
+				' others', job);
+	END IF;
 	IF updated < eligible THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF014',
 			MESSAGE = format('a row of job %s was locked and still not updated',
@@ -354,7 +371,7 @@ END
 $$;
 COMMENT ON FUNCTION backfill.close_hole(bigint, integer, bigint, bigint,
 	bigint, bigint, bigint, bigint, bigint, bigint) IS
-	'Called by the statement that changes the one row of a hole, which the transaction has locked: counts and removes the hole. Raises BF014 when the row was not updated all the same.';
+	'Called by the statement that changes the one row of a hole, which the transaction has locked: counts and removes the hole. Raises BF014 when the row was not updated all the same, 55P03 when it is a new one that could not be locked.';
 
 CREATE OR REPLACE FUNCTION backfill.finish_range(job bigint, range integer,
 	with_epoch bigint, with_seq bigint)
@@ -379,7 +396,7 @@ COMMENT ON FUNCTION backfill.finish_range(bigint, integer, bigint, bigint) IS
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	backfill.attach(bigint, integer, bigint),
+	backfill.attach(bigint, integer, bigint, timestamptz),
 	backfill.begin_job(bigint, integer, bigint, oid, oid, text[], bigint),
 	backfill.begin_batch(bigint, integer, bigint, bigint),
 	backfill.checkpoint(bigint, integer, bigint, bigint, text[], bigint,

@@ -75,6 +75,48 @@ $$;
 COMMENT ON FUNCTION backfill.take_range(bigint, bigint, integer) IS
 	'Makes the daemon the owner of the range: terminates the backend of the old one and raises the epoch, which is returned. Raises 55P03 when the old transaction does not end within lock_timeout.';
 
+-- For a daemon whose runner lost its connection. Meanwhile the range may
+-- have become another's, whose lease counts. Epoch + 1 is our own take, of
+-- which the reply was lost: only the owner raises it and stays the owner.
+CREATE OR REPLACE FUNCTION backfill.retake_range(me bigint, job bigint,
+	range integer, with_epoch bigint)
+RETURNS bigint LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	current_epoch bigint;
+BEGIN
+	SELECT r.epoch INTO current_epoch FROM backfill.ranges r
+	WHERE r.job_id = job AND r.number = range AND r.owner = me
+		AND r.epoch IN (with_epoch, with_epoch + 1);
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF010',
+			MESSAGE = format('job %s has another owner', job);
+	END IF;
+	IF current_epoch > with_epoch THEN
+		RETURN current_epoch;
+	END IF;
+
+	PERFORM pg_terminate_backend(a.pid)
+	FROM backfill.ranges r JOIN pg_stat_activity a
+		ON a.pid = r.runner_pid AND a.backend_start = r.runner_backend_start
+	WHERE r.job_id = job AND r.number = range AND r.owner = me
+		AND r.epoch = with_epoch;
+	UPDATE backfill.ranges r SET epoch = r.epoch + 1,
+		runner_pid = NULL, runner_backend_start = NULL
+	WHERE r.job_id = job AND r.number = range AND r.owner = me
+		AND r.epoch = with_epoch
+	RETURNING r.epoch INTO current_epoch;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF010',
+			MESSAGE = format('job %s has another owner', job);
+	END IF;
+	RETURN current_epoch;
+END
+$$;
+COMMENT ON FUNCTION backfill.retake_range(bigint, bigint, integer, bigint) IS
+	'As take_range(), for the owner that the range has at this epoch: raises BF010 when it has another.';
+
 CREATE OR REPLACE FUNCTION backfill.claim(me bigint)
 RETURNS TABLE (job_id bigint, range integer, epoch bigint, run_as name,
 	name text, taken_over boolean)
@@ -84,6 +126,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	j record;
+	last_id bigint := 0;
+	has_waited boolean := false;
 	new_epoch bigint;
 BEGIN
 	IF EXISTS (SELECT FROM backfill.stop)
@@ -93,40 +137,73 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- Queued, or running under a daemon whose lease has ended.
-	WITH pick AS MATERIALIZED (
-		SELECT q.id FROM backfill.jobs q
-		WHERE (q.state = 'queued' AND NOT EXISTS (
+	-- Queued, or running under a daemon whose lease has ended. Locked, it is
+	-- looked at again: another daemon may have claimed it after the snapshot
+	-- of the first statement, which does not see that one's range.
+	LOOP
+		SELECT q.id, q.name, q.run_as, q.state AS old_state INTO j
+		FROM backfill.jobs q
+		WHERE q.id > last_id AND ((q.state = 'queued' AND NOT EXISTS (
 				SELECT FROM backfill.jobs o
 				WHERE o.state = 'running' AND o.target_oid = q.target_oid))
 			OR (q.state = 'running' AND NOT EXISTS (
 				SELECT FROM backfill.ranges r
 				JOIN backfill.daemons d ON d.incarnation = r.owner
 				WHERE r.job_id = q.id
-				AND d.lease_until > clock_timestamp()))
-		ORDER BY q.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-	)
-	UPDATE backfill.jobs u SET state = 'running', reason = NULL,
-		started_at = coalesce(u.started_at, clock_timestamp())
-	FROM pick, (SELECT o.id, o.state, o.started_at FROM backfill.jobs o) old
-	WHERE u.id = pick.id AND old.id = pick.id
-	RETURNING u.id, u.name, u.run_as, old.state AS old_state,
-		old.started_at AS old_started_at INTO j;
+				AND d.lease_until > clock_timestamp())))
+		ORDER BY q.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+		EXIT WHEN NOT FOUND;
+		last_id := j.id;
+
+		-- What one job's login does must not hold up the jobs of others: a
+		-- claim waits once, and then passes over whose range is locked.
+		IF has_waited THEN
+			PERFORM FROM backfill.ranges r WHERE r.job_id = j.id
+			FOR NO KEY UPDATE SKIP LOCKED;
+			CONTINUE WHEN NOT FOUND AND EXISTS (
+				SELECT FROM backfill.ranges r WHERE r.job_id = j.id);
+		END IF;
+		BEGIN
+			UPDATE backfill.jobs u SET state = 'running', reason = NULL,
+				started_at = coalesce(u.started_at, clock_timestamp())
+			WHERE u.id = j.id AND (u.state = 'queued' OR NOT EXISTS (
+				SELECT FROM backfill.ranges r
+				JOIN backfill.daemons d ON d.incarnation = r.owner
+				WHERE r.job_id = u.id
+				AND d.lease_until > clock_timestamp()));
+			CONTINUE WHEN NOT FOUND;
+			INSERT INTO backfill.ranges (job_id, number) VALUES (j.id, 1)
+			ON CONFLICT DO NOTHING;
+			new_epoch := backfill.take_range(me, j.id, 1);
+			EXIT;
+		EXCEPTION
+			WHEN unique_violation THEN
+				-- Another daemon began a job on the same table at the
+				-- same moment.
+				NULL;
+			WHEN lock_not_available THEN
+				has_waited := true;
+				UPDATE backfill.jobs q
+				SET reason = 'waits: a transaction holds its checkpoint'
+				WHERE q.id = j.id AND q.reason IS DISTINCT FROM
+					'waits: a transaction holds its checkpoint';
+		END;
+	END LOOP;
 
 	IF j.id IS NULL THEN
-		UPDATE backfill.jobs q SET reason = format(
-			'waits: job %s (%s) runs on the same table', o.id, o.name)
-		FROM backfill.jobs o
-		WHERE q.state = 'queued' AND o.state = 'running'
-			AND o.target_oid = q.target_oid
-			AND q.reason IS DISTINCT FROM format(
-				'waits: job %s (%s) runs on the same table', o.id, o.name);
+		-- A job that somebody has locked can be told later.
+		UPDATE backfill.jobs u SET reason = w.reason
+		FROM (SELECT q.id, format(
+				'waits: job %s (%s) runs on the same table', o.id, o.name)
+				AS reason
+			FROM backfill.jobs q JOIN backfill.jobs o
+				ON o.state = 'running' AND o.target_oid = q.target_oid
+			WHERE q.state = 'queued'
+			FOR NO KEY UPDATE OF q SKIP LOCKED) w
+		WHERE u.id = w.id AND u.reason IS DISTINCT FROM w.reason;
 		RETURN;
 	END IF;
 
-	INSERT INTO backfill.ranges (job_id, number) VALUES (j.id, 1)
-	ON CONFLICT DO NOTHING;
-	new_epoch := backfill.take_range(me, j.id, 1);
 	INSERT INTO backfill.events (actor, job_id, event, detail)
 	SELECT session_user, j.id,
 		CASE WHEN j.old_state = 'running' THEN 'taken_over'
@@ -137,13 +214,10 @@ BEGIN
 
 	RETURN QUERY SELECT j.id, 1, new_epoch, j.run_as, j.name,
 		j.old_state = 'running';
-EXCEPTION WHEN unique_violation THEN
-	-- Another daemon began a job on the same table at the same moment.
-	RETURN;
 END
 $$;
 COMMENT ON FUNCTION backfill.claim(bigint) IS
-	'Claims the first job that may run, or whose daemon''s lease has ended, for this incarnation; no row: none. Raises 55P03 when the old owner''s transaction does not end within lock_timeout.';
+	'Claims the first job that may run, or whose daemon''s lease has ended, for this incarnation; no row: none. A job whose old owner''s transaction does not end within lock_timeout is passed over.';
 
 CREATE OR REPLACE FUNCTION backfill.my_work(me bigint)
 RETURNS TABLE (job_id bigint, epoch bigint, state text)
@@ -319,7 +393,9 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	backfill.register(text, integer, text, interval),
 	backfill.renew(bigint), backfill.unregister(bigint),
-	backfill.take_range(bigint, bigint, integer), backfill.claim(bigint),
+	backfill.take_range(bigint, bigint, integer),
+	backfill.retake_range(bigint, bigint, integer, bigint),
+	backfill.claim(bigint),
 	backfill.my_work(bigint), backfill.lock_job(bigint, bigint, bigint),
 	backfill.set_reason(bigint, bigint, bigint, text),
 	backfill.release(bigint, bigint, bigint, text),

@@ -4,7 +4,7 @@
 
 SET LOCAL ROLE backfill_owner;
 
-CREATE OR REPLACE VIEW backfill.progress AS
+CREATE OR REPLACE VIEW backfill.progress WITH (security_barrier) AS
 SELECT j.id, j.name, j.kind, j.target,
 	CASE WHEN s.only_row AND j.state IN ('queued', 'running')
 		THEN 'all work is stopped by ' || s.stopped_by

@@ -250,11 +250,14 @@ const char *queue_work_state(const struct pgc_request *r, int row)
 	return pgc_text(pgc_result(r, 0), row, 2);
 }
 
-struct pgc_request *queue_take(int64_t me, int64_t job_id, int32_t range)
+struct pgc_request *queue_retake(
+	int64_t me, int64_t job_id, int32_t range, int64_t epoch)
 {
-	return about_job("SELECT backfill.take_range($1::bigint, $2::bigint,"
-			 " $3::integer)",
-		me, job_id, range, NULL);
+	struct number n;
+
+	return about_job("SELECT backfill.retake_range($1::bigint, $2::bigint,"
+			 " $3::integer, $4::bigint)",
+		me, job_id, range, number(&n, epoch));
 }
 
 int64_t queue_read_epoch(const struct pgc_request *r)

@@ -126,9 +126,13 @@ struct pgc_request *work_attach(const struct fence *fence,
 		"SELECT target, set_clause, where_clause, key_columns,"
 		" search_path, timezone, datestyle, begun, target_oid,"
 		" key_index_oid, hi, cursor, seq, finished, last_batch_rows,"
-		" statement_timeout_ms FROM ");
+		" statement_timeout_ms, batch_rows, max_batch_rows,"
+		" target_batch_time_ms FROM ");
 	add_call(&sql, "attach", fence);
-	text_add(&sql, ")");
+	text_add(&sql,
+		", (SELECT a.backend_start FROM "
+		"pg_catalog.pg_stat_get_activity("
+		"pg_catalog.pg_backend_pid()) a))");
 	add_text(r, &sql);
 
 	pgc_add(r, "COMMIT");
@@ -162,6 +166,9 @@ int work_read_attach(
 	j->finished = pgc_bool(result, 0, 13);
 	j->last_batch_rows = pgc_int(result, 0, 14);
 	j->statement_timeout_ms = pgc_int(result, 0, 15);
+	j->batch_rows = pgc_int(result, 0, 16);
+	j->max_batch_rows = pgc_int(result, 0, 17);
+	j->target_us = pgc_int(result, 0, 18) * 1000;
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
 		j->target == NULL || j->set_clause == NULL) {
@@ -360,6 +367,11 @@ int work_read_batch(const struct pgc_request *r, struct key *storage,
 		read_lsn(pgc_text(limits, 0, 3));
 	read_window(pgc_result(r, BATCH_WINDOW), storage, ev);
 	return 0;
+}
+
+int work_failed_in_job(const struct pgc_request *r)
+{
+	return pgc_failed_at(r) > BATCH_BEGIN;
 }
 
 struct pgc_request *work_skip_window(const struct fence *fence,

@@ -21,6 +21,10 @@ void text_add_bytes(struct text *t, const char *s, size_t length);
 void text_addf(struct text *t, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Cut off a UTF-8 character that the end of a full buffer left incomplete:
+ * the server refuses the text otherwise (22021). Returns s. */
+char *text_trim(char *s);
+
 /* Give the string to the caller, who free()s it; t is closed. */
 char *text_take(struct text *t);
 

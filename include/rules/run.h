@@ -32,7 +32,7 @@ enum run_action {
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_WAIT,	  /* pause_ms; may be woken early */
 	RUN_DISCONNECT,	  /* close the runner connection */
-	RUN_TAKE,	  /* control: backfill.take_range */
+	RUN_TAKE,	  /* control: backfill.retake_range */
 	RUN_FINISH_JOB,	  /* control: backfill.finish_job */
 	RUN_FAIL,	  /* control: backfill.fail_job with error */
 	RUN_RELEASE,	  /* control: backfill.release with why */
@@ -60,6 +60,9 @@ struct run_event {
 	uint32_t random;
 	int stop_asked;	      /* the daemon wants to end: release soon */
 	const char *blockers; /* who held us up meanwhile; NULL: nobody */
+	/* The error is that of the statement which runs the job's own code:
+	 * a trigger may raise BF010 and mean nothing by it. */
+	int of_job;
 
 	/* RUN_ATTACH; RUN_BEGIN: hi, finished */
 	int begun;
@@ -73,8 +76,10 @@ struct run_event {
 	const struct key *window_hi; /* no key: none ahead */
 	int64_t window_rows;
 
-	/* RUN_BATCH: what it did, and the job's own limits if it has any */
+	/* RUN_BATCH: what it did */
 	struct size_sample sample;
+
+	/* RUN_ATTACH, RUN_BATCH: the job's own limits if it has any */
 	int64_t batch_rows; /* 0: the configuration's, as the next two */
 	int64_t max_batch_rows;
 	int64_t target_us;
@@ -120,7 +125,8 @@ struct run {
 void run_init(struct run *r, const struct run_limits *limits, int64_t epoch);
 void run_close(struct run *r);
 
-/* The action under way ended: decide the next one, which is returned. */
+/* The action under way ended: decide the next one, which is returned. An
+ * error of RUN_WAIT or RUN_DISCONNECT counts as its end. */
 enum run_action run_step(struct run *r, const struct run_event *ev);
 
 enum run_action run_current(const struct run *r);

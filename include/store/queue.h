@@ -52,7 +52,9 @@ int64_t queue_work_job(const struct pgc_request *r, int row);
 int64_t queue_work_epoch(const struct pgc_request *r, int row);
 const char *queue_work_state(const struct pgc_request *r, int row);
 
-struct pgc_request *queue_take(int64_t me, int64_t job_id, int32_t range);
+/* The range again, which was ours at epoch; BF010: it is another's now. */
+struct pgc_request *queue_retake(
+	int64_t me, int64_t job_id, int32_t range, int64_t epoch);
 int64_t queue_read_epoch(const struct pgc_request *r);
 
 struct pgc_request *queue_set_reason(

@@ -36,7 +36,10 @@ struct work_job {
 	struct key cursor;
 	int64_t seq;
 	int64_t last_batch_rows;
-	int64_t statement_timeout_ms; /* 0: the configuration's */
+	int64_t statement_timeout_ms; /* 0: the configuration's, as below */
+	int64_t batch_rows;
+	int64_t max_batch_rows;
+	int64_t target_us;
 };
 
 void work_job_close(struct work_job *j);
@@ -76,6 +79,10 @@ struct pgc_request *work_next_hole(const struct fence *fence, int64_t after);
 struct pgc_request *work_drain_hole(const struct keyset *k,
 	const struct fence *fence, const struct run_hole *hole,
 	uint64_t deadline_ms);
+/* Whether a batch or the draining of a hole failed after the fence, in a
+ * statement that runs the job's own code. */
+int work_failed_in_job(const struct pgc_request *r);
+
 struct pgc_request *work_finish_range(const struct fence *fence);
 
 /* After an error within a transaction. */
