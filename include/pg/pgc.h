@@ -12,8 +12,10 @@
  * the callback returns.
  *
  * Nothing here blocks the loop: names are resolved by uv_getaddrinfo, the
- * connection attempt, each request and an idle connection are bounded by
- * our own clock, since libpq bounds none of them on this path. */
+ * connection attempt and each request are bounded by our own clock, since
+ * libpq bounds neither on this path. An idle connection has only the TCP
+ * keepalives, which a frozen proxy answers: who relies on one (LISTEN) sends
+ * a request from time to time. */
 #ifndef BACKFILL_PG_PGC_H
 #define BACKFILL_PG_PGC_H
 
@@ -53,9 +55,9 @@ struct pgc_options {
 	const char *conninfo;	      /* conninfo or URI; copied */
 	const char *user;	      /* overrides that of conninfo; or NULL */
 	const char *application_name; /* at most 63 bytes count */
-	const char *name; /* for log lines: "shop control"; copied */
-	uint64_t connect_timeout_ms;
-	pgc_notify_cb on_notify; /* may be NULL, as the next two */
+	const char *name;	     /* for log lines: "shop control"; copied */
+	uint64_t connect_timeout_ms; /* name lookup included; not 0 */
+	pgc_notify_cb on_notify;     /* may be NULL, as the next two */
 	pgc_notice_cb on_notice;
 	pgc_lost_cb on_lost;
 	void *data; /* given to the callbacks above */
@@ -83,7 +85,7 @@ int pgc_backend_pid(const struct pgc *c);
 int pgc_server_version(const struct pgc *c);
 
 /* A request under construction; give it to pgc_send() or pgc_discard().
- * deadline_ms counts from the moment it is written to the socket; when it
+ * deadline_ms, not 0, counts from the moment it is written; when it
  * passes, the request ends with BFE_TIMEOUT and the connection is lost:
  * what the server did is unknown. */
 struct pgc_request *pgc_request_new(uint64_t deadline_ms);
@@ -98,8 +100,9 @@ void pgc_add_params(struct pgc_request *r, const char *sql, int count,
  * running it: two results, the second described (PQnparams, PQftype). */
 void pgc_add_parse(struct pgc_request *r, const char *sql);
 
-/* Queue the request; takes it. A connection that is not ready still takes
- * it, and its callback comes with BFE_LOST or BFE_CLOSED. */
+/* Queue the request; takes it. One that is sent before the connection is
+ * ready waits for it. A connection that failed, was lost or is closing still
+ * takes it, and its callback comes with BFE_LOST or BFE_CLOSED. */
 void pgc_send(
 	struct pgc *c, struct pgc_request *r, pgc_request_cb cb, void *data);
 

@@ -1,0 +1,716 @@
+/* test_ctl.c: what backfillctl prints, returns and does, with a schema and
+ * no daemon: the tests put jobs into the states that a daemon would. Logins:
+ * app submits, mon is only in pg_monitor, low is in nothing, steward is in
+ * backfill_submit but not in app. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "cluster.h"
+#include "cmocka_all.h"
+#include "daemon.h"
+#include "pgdata.h"
+#include "sql.h"
+#include "wait.h"
+
+enum { OUTPUT_BYTES = 1 << 16, WAIT_SECONDS = 30 };
+
+#define CTL(...)                                                               \
+	program_run(cluster, output, sizeof output, "backfillctl", "-d",       \
+		"shop", __VA_ARGS__, NULL)
+
+static struct cluster *cluster;
+static char output[OUTPUT_BYTES];
+static PGconn *shop; /* as postgres */
+static PGconn *app;
+
+static int start_cluster(void **state)
+{
+	(void)state;
+	cluster = cluster_start();
+	backfill_install(cluster, "shop");
+	shop = cluster_connect(cluster, "shop", "postgres");
+	app = cluster_connect(cluster, "shop", "app");
+	sql_exec(shop,
+		"CREATE ROLE mon LOGIN IN ROLE pg_monitor;"
+		"CREATE ROLE low LOGIN;"
+		"CREATE ROLE steward LOGIN IN ROLE backfill_submit");
+	sql_exec(app, "CREATE TABLE users (id bigint PRIMARY KEY, a text)");
+	return 0;
+}
+
+static int stop_cluster(void **state)
+{
+	(void)state;
+	PQfinish(app);
+	PQfinish(shop);
+	cluster_stop(cluster);
+	return 0;
+}
+
+/* Ids begin at 1 in each test, so that whole screens can be compared. */
+static int empty_queue(void **state)
+{
+	(void)state;
+	sql_exec(shop,
+		"SET client_min_messages = warning;"
+		"TRUNCATE backfill.jobs, backfill.ranges, backfill.holes,"
+		" backfill.events, backfill.daemons, backfill.stop"
+		" RESTART IDENTITY");
+	return 0;
+}
+
+/* ---- helpers */
+
+static void assert_output(const char *wanted)
+{
+	if (strcmp(output, wanted) != 0) {
+		fprintf(stderr, "---- wanted\n%s---- found\n%s", wanted,
+			output);
+		fail_msg("the output differs");
+	}
+}
+
+static void assert_has(const char *part)
+{
+	if (strstr(output, part) == NULL) {
+		fprintf(stderr, "---- wanted\n%s\n---- in\n%s", part, output);
+		fail_msg("the output lacks a part");
+	}
+}
+
+static void assert_lacks(const char *part)
+{
+	if (strstr(output, part) != NULL) {
+		fprintf(stderr, "---- not wanted\n%s\n---- in\n%s", part,
+			output);
+		fail_msg("the output has a part");
+	}
+}
+
+static void submit(const char *name)
+{
+	sql_exec(app,
+		"INSERT INTO backfill.jobs (name, target, set_clause,"
+		" where_clause) VALUES ('%s', 'users', 'a = ''x''',"
+		" 'a IS NULL')",
+		name);
+}
+
+/* A live daemon claims the first job that may run. */
+static void claim(void)
+{
+	sql_exec(shop,
+		"SELECT backfill.register('db1', 4711, '1', '10min');"
+		"SELECT * FROM backfill.claim(1)");
+}
+
+/* The first job is more than half done. */
+static void run_for_an_hour(void)
+{
+	submit("orders.amount_cents");
+	claim();
+	sql_exec(shop,
+		"UPDATE backfill.ranges SET hi = '{119412887}',"
+		" cursor = '{64120331}', rows_total_estimate = 119200000,"
+		" rows_read = 64120331, rows_done = 64000001,"
+		" batches = 15202, rows_per_second = 18400,"
+		" batch_rows = 4200, begun_at = now(),"
+		" checkpoint_at = now() - interval '130 min';"
+		"UPDATE backfill.jobs SET"
+		" started_at = now() - interval '62min 10s'");
+}
+
+static int shell(const char *command)
+{
+	const char *const env[] = { "PGHOST", cluster_dir(cluster), "PGPORT",
+		cluster_port(cluster), "PGUSER", "postgres", "PGDATABASE",
+		"shop", "BUILD", pgdata_build_dir(), NULL };
+	char *const argv[] = { "/bin/sh", "-c", (char *)command, NULL };
+	struct child child = { .argv = argv, .env = env, .output = -1 };
+
+	return child_run(&child, output, sizeof output);
+}
+
+/* Start backfillctl, its output to a file descriptor. */
+static pid_t start(int fd, const char *command, const char *job)
+{
+	char program[512];
+	const char *const env[] = { "PGHOST", cluster_dir(cluster), "PGPORT",
+		cluster_port(cluster), "PGUSER", "postgres", "PGDATABASE",
+		"shop", NULL };
+	char *const argv[] = { program, (char *)command, (char *)job, NULL };
+	struct child child = { .argv = argv, .env = env, .output = fd };
+
+	(void)snprintf(
+		program, sizeof program, "%s/backfillctl", pgdata_build_dir());
+	return child_start(&child);
+}
+
+static int finish(pid_t pid, int fd)
+{
+	int code = 0;
+	ssize_t length;
+
+	assert_true(child_wait(pid, wait_deadline(WAIT_SECONDS), &code));
+	length = pread(fd, output, sizeof output - 1, 0);
+	output[length > 0 ? length : 0] = '\0';
+	close(fd);
+	return code;
+}
+
+static FILE *wait_file; /* of the test that runs */
+
+static int output_file(void)
+{
+	wait_file = tmpfile();
+	assert_non_null(wait_file);
+	return dup(fileno(wait_file));
+}
+
+/* Until the session is there and has looked at the job. */
+static void await_session(void)
+{
+	sql_wait(shop, WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity"
+		" WHERE application_name = 'backfillctl'"
+		" AND query ~ 'backfill.progress')");
+}
+
+/* ---- the command line */
+
+static void test_usage(void **state)
+{
+	static const char try[] = "HINT:  Try \"backfillctl --help\" for more"
+				  " information.\n";
+	static const struct {
+		const char *arguments, *message;
+	} cases[] = {
+		{ "", "no command is given" },
+		{ "frobnicate", "unknown command \"frobnicate\"" },
+		{ "pause", "a job's id or name is missing after \"pause\"" },
+		{ "list extra", "too many arguments, the first is \"extra\"" },
+		{ "list --force", "--force is not an option of \"list\"" },
+		{ "--nonsense list", "invalid option \"--nonsense\"" },
+		{ "-x list", "invalid option \"-x\"" },
+		{ "list -h", "an argument is missing for option \"-h\"" },
+		{ "-d a dbname=b list",
+			"two databases are named: -d and \"dbname=b\"" },
+	};
+	char command[256], wanted[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		(void)snprintf(command, sizeof command, "$BUILD/backfillctl %s",
+			cases[i].arguments);
+		(void)snprintf(wanted, sizeof wanted,
+			"backfillctl: error: %s\n%s", cases[i].message, try);
+		assert_int_equal(shell(command), 1);
+		assert_output(wanted);
+	}
+	assert_int_equal(CTL("wait", "1", "--timeout=5"), 1);
+	assert_has("backfillctl: error: invalid value for --timeout: \"5\"\n"
+		   "HINT:  ");
+}
+
+static void test_help_and_version(void **state)
+{
+	static const char *const forms[] = { "-?", "--help", "list -?" };
+	char command[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+		(void)snprintf(command, sizeof command, "$BUILD/backfillctl %s",
+			forms[i]);
+		assert_int_equal(shell(command), 0);
+		assert_has("\n  pause JOB [REASON]\n"
+			   "      begin no further batch\n");
+	}
+	assert_int_equal(shell("$BUILD/backfillctl -V"), 0);
+	assert_has("backfillctl (backfilld) ");
+	assert_int_equal(shell("$BUILD/backfillctl -? > /dev/full"), 1);
+	assert_has("could not write to standard output: No space left");
+}
+
+static void test_connection(void **state)
+{
+	(void)state;
+	assert_int_equal(CTL("-h", "/nowhere", "list"), 2);
+	assert_has("backfillctl: error: connection to server on socket"
+		   " \"/nowhere/.s.PGSQL.5432\" failed: ");
+	assert_int_equal(
+		shell("$BUILD/backfillctl 'dbname=shop user=mon' list"), 0);
+	assert_int_equal(
+		shell("$BUILD/backfillctl postgresql:///shop?user=mon list"),
+		0);
+	assert_int_equal(
+		shell("$BUILD/backfillctl -d 'dbname=shop user=no' list"), 2);
+	assert_has("role \"no\" does not exist");
+}
+
+static void test_schema_must_be_there(void **state)
+{
+	(void)state;
+	assert_int_equal(program_run(cluster, output, sizeof output,
+				 "backfillctl", "list", NULL),
+		1);
+	assert_output("backfillctl: error: backfill is not installed in"
+		      " database \"postgres\"\n"
+		      "HINT:  A superuser, or a role with CREATEROLE that owns"
+		      " the database, installs it: backfillctl install.\n");
+	assert_int_equal(CTL("-U", "low", "list"), 3);
+	assert_output("backfillctl: error: 42501: role \"low\" may not use"
+		      " backfill\n"
+		      "HINT:  GRANT backfill_submit TO low;\n");
+}
+
+/* A table of the caller's that shadows one of pg_catalog is not read. */
+static void test_search_path_is_ours(void **state)
+{
+	(void)state;
+	submit("one");
+	sql_exec(shop,
+		"ALTER ROLE mon SET search_path = public, pg_catalog;"
+		"CREATE TABLE public.pg_namespace (nspname name)");
+	assert_int_equal(CTL("-U", "mon", "list"), 0);
+	sql_exec(shop,
+		"DROP TABLE public.pg_namespace;"
+		"ALTER ROLE mon RESET search_path");
+	assert_has("one");
+}
+
+/* ---- list, show, status */
+
+static void test_list(void **state)
+{
+	(void)state;
+	run_for_an_hour();
+	submit("old");
+	submit("ended");
+	submit("one");
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET"
+		" submitted_at = now() - interval '2h 3min 10s';"
+		"UPDATE backfill.jobs SET state = 'succeeded',"
+		" finished_at = now() - interval '25h' WHERE id = 2;"
+		"UPDATE backfill.jobs SET state = 'failed',"
+		" reason = 'division by zero',"
+		" finished_at = now() - interval '3h 10s'"
+		" WHERE id = 3");
+	assert_int_equal(CTL("-U", "mon", "list"), 0);
+	assert_output(
+		"ID  NAME                 KIND    STATE     DONE        ROWS"
+		"  ETA/AGE    REASON\n"
+		" 1  orders.amount_cents  update  running  53.8%  64,000,001"
+		"  eta 49min\n"
+		" 3  ended                update  failed       -           0"
+		"  3h00m ago  division by zero\n"
+		" 4  one                  update  queued       -           0"
+		"  2h03m old\n");
+	assert_int_equal(CTL("-U", "mon", "list", "--all"), 0);
+	assert_has("\n 2  old ");
+}
+
+static void test_list_is_cut_on_a_terminal_only(void **state)
+{
+	struct winsize size = { .ws_col = 30 };
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+	int slave, code = 0;
+	ssize_t length;
+	pid_t pid;
+
+	(void)state;
+	submit("a name that is longer than the terminal is wide");
+	assert_true(terminal >= 0);
+	assert_int_equal(grantpt(terminal), 0);
+	assert_int_equal(unlockpt(terminal), 0);
+	slave = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+	assert_true(slave >= 0);
+	assert_int_equal(ioctl(slave, TIOCSWINSZ, &size), 0);
+	pid = start(slave, "list", NULL);
+	assert_true(child_wait(pid, wait_deadline(WAIT_SECONDS), &code));
+	length = read(terminal, output, sizeof output - 1);
+	close(slave);
+	close(terminal);
+	assert_int_equal(code, 0);
+	assert_true(length > 0);
+	output[length] = '\0';
+	assert_output("ID  NAME\r\n 1  a name that is longer than\r\n");
+
+	assert_int_equal(CTL("list"), 0);
+	assert_has("terminal is wide  update  queued");
+}
+
+static void test_status_of_a_running_job(void **state)
+{
+	char before[512], after[512];
+	static const char clock[] = "SELECT to_char((now() + interval"
+				    " '49min 53s') AT TIME ZONE 'UTC',"
+				    " 'HH24:MI')";
+	static const char format[] =
+		"shop  running 1  queued 0  paused 0  succeeded 0  failed 0"
+		"  cancelled 0  daemons 1\n"
+		"\n"
+		"#1 orders.amount_cents                        RUNNING\n"
+		"  [#############------------]  53.8%%  64,120,331 of ~119.2M"
+		" rows\n"
+		"  rate 18.4k/s  batch 4200 rows  eta 49min (%sZ)"
+		"  elapsed 1h02m\n"
+		"  done 64,000,001 rows changed in 15,202 batches\n"
+		"  key  64120331 to 119412887  saved 2h10m ago  as app\n";
+
+	(void)state;
+	run_for_an_hour();
+	(void)snprintf(before, sizeof before, format, sql_text(shop, clock));
+	assert_int_equal(CTL("-U", "mon", "status"), 0);
+	(void)snprintf(after, sizeof after, format, sql_text(shop, clock));
+	assert_output(strcmp(output, before) == 0 ? before : after);
+}
+
+static void test_status_says_why(void **state)
+{
+	(void)state;
+	submit("one");
+	submit("two");
+	assert_int_equal(CTL("-U", "mon", "status"), 0);
+	assert_has("\nwarning: 2 jobs wait and no daemon is alive\n\n"
+		   "#1 one                                        QUEUED\n"
+		   "  submitted ");
+	claim();
+	assert_int_equal(CTL("status"), 0);
+	assert_lacks("warning");
+	assert_has("\n  [-------------------------]      -  0 rows\n"
+		   "  rate -  batch -  eta -  elapsed ");
+	assert_has("\n  key  -  saved -  as app\n");
+
+	sql_exec(shop, "UPDATE backfill.daemons SET lease_until = now()");
+	assert_int_equal(CTL("stop-all", "incident 7"), 0);
+	assert_int_equal(CTL("-U", "mon", "status"), 0);
+	assert_has("\nwarning: 2 jobs wait and no daemon is alive\n"
+		   "warning: all work is stopped by postgres for ");
+	assert_has("s: incident 7\n\n#1 one");
+	assert_has("\n  why  all work is stopped by postgres: incident 7\n");
+}
+
+static void test_status_beyond_the_estimate(void **state)
+{
+	(void)state;
+	run_for_an_hour();
+	sql_exec(shop,
+		"UPDATE backfill.ranges SET rows_read = 130000000;"
+		"INSERT INTO backfill.holes (job_id, number, hi)"
+		" VALUES (1, 1, '{7}')");
+	assert_int_equal(CTL("status"), 0);
+	assert_has("\n  [########################-]      -  130,000,000 rows"
+		   " (expected ~119.2M)\n");
+	assert_has("15,202 batches, 1 held by others and still to do\n");
+}
+
+static void test_status_of_what_ended(void **state)
+{
+	(void)state;
+	submit("empty");
+	claim();
+	sql_exec(shop,
+		"UPDATE backfill.ranges SET finished_at = now();"
+		"UPDATE backfill.jobs SET state = 'succeeded',"
+		" started_at = now() - interval '5min 1s',"
+		" finished_at = now() - interval '2min 1s'");
+	assert_int_equal(CTL("status"), 0);
+	assert_lacks("#1");
+	assert_int_equal(CTL("status", "empty"), 0);
+	assert_has("\n#1 empty                                      SUCCEEDED\n"
+		   "  [#########################] 100.0%  0 rows\n"
+		   "  took 3min  ended 2min ago\n"
+		   "  done 0 rows changed in 0 batches\n");
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET state = 'failed',"
+		" reason = 'division by zero',"
+		" error_sqlstate = '22012',"
+		" error_message = 'division by zero',"
+		" error_detail = 'In a row.', error_hint = 'Do not.'");
+	assert_int_equal(CTL("status", "1"), 0);
+	assert_has("\n  fail 22012: division by zero\n       In a row.\n"
+		   "  hint Do not.\n");
+	assert_int_equal(CTL("status", "nobody"), 3);
+	assert_output("backfillctl: error: BF002: job \"nobody\" does not"
+		      " exist\n"
+		      "DETAIL:  Or its run_as is a role that you may not"
+		      " become.\n");
+}
+
+static void test_show(void **state)
+{
+	(void)state;
+	run_for_an_hour();
+	sql_exec(app, "UPDATE backfill.jobs SET max_batch_rows = 5000");
+	sql_exec(shop,
+		"INSERT INTO backfill.holes (job_id, number, hi)"
+		" SELECT 1, 1, ARRAY[n::text]"
+		" FROM generate_series(101, 111) n;"
+		"INSERT INTO backfill.events (actor, job_id, event)"
+		" SELECT 'app', 1, 'event' || n"
+		" FROM generate_series(1, 20) n");
+	assert_int_equal(CTL("-U", "app", "show", "orders.amount_cents"), 0);
+	assert_has("id                   1\nname                 "
+		   "orders.amount_cents\n");
+	assert_has("\nrows_done            64000001\n");
+	assert_has("\nholes                11\n");
+	assert_has("\n\nJob\nset_clause    a = 'x'\n"
+		   "where_clause  a IS NULL\n");
+	assert_has("\n\nSettings\n"
+		   "batch_rows          (configuration's)\n"
+		   "max_batch_rows      5000\n");
+	assert_has("\nHoles (the first 10)\nKEY  FOUND AT\n101  ");
+	assert_has("\n110  ");
+	assert_lacks("\n111  ");
+	assert_has("\nEvents (the last 20)\nAT ");
+	assert_lacks("submitted  run_as");
+	assert_has("app    event20\n");
+	assert_lacks("\nError\n");
+
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET state = 'failed',"
+		" error_sqlstate = '22012',"
+		" error_message = 'division by zero'");
+	assert_int_equal(CTL("show", "1"), 0);
+	assert_has("\nError\nerror_sqlstate  22012\n"
+		   "error_message   division by zero\n");
+}
+
+static void test_show_to_a_monitor(void **state)
+{
+	(void)state;
+	submit("one");
+	assert_int_equal(CTL("-U", "mon", "show", "one"), 0);
+	assert_has("\nstate                queued\n");
+	assert_has("\nClauses, settings and events are shown to who may steer"
+		   " the job.\n");
+	assert_lacks("a IS NULL");
+	assert_int_equal(CTL("-U", "steward", "show", "one"), 3);
+	assert_has("BF002: job \"one\" does not exist");
+}
+
+static void test_hostile_names_are_inert(void **state)
+{
+	static const char *const commands[] = { "list", "status", "show 1",
+		"uninstall", "pause 1", "status 1", "wait 1 --timeout=0" };
+	char command[64];
+
+	(void)state;
+	sql_exec(app,
+		"INSERT INTO backfill.jobs (name, target, set_clause)"
+		" VALUES (E'\\033[2J\\n#7 \"x\" ''y'' \\u009b1m\\u202e%%s',"
+		" 'users', E'a = ''\\033]0;t\\007''')");
+	claim();
+	sql_exec(shop, "SELECT backfill.stop_all(E'\\033[1m\\n#7 ')");
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+		(void)snprintf(command, sizeof command,
+			"$BUILD/backfillctl %s 2>&1", commands[i]);
+		(void)shell(command);
+		assert_lacks("\x1b");
+		assert_lacks("\x07");
+		assert_lacks("\xc2\x9b");
+		assert_lacks("\xe2\x80\xae");
+		assert_lacks("\n#7");
+	}
+	assert_int_equal(CTL("list"), 0);
+	assert_has(" 1  ?[2J #7 \"x\" 'y' ?1m?%s  update  paused");
+	assert_int_equal(CTL("show", "1"), 0);
+	assert_has("\nset_clause    a = '?]0;t?'\n");
+	assert_int_equal(CTL("pause", "no\nHINT:  such\x1b[1m"), 3);
+	assert_has("job \"no\n        HINT:  such?[1m\" does not exist");
+}
+
+/* ---- pause, resume, cancel, stop-all, start-all */
+
+static void test_steering(void **state)
+{
+	(void)state;
+	submit("one");
+	assert_int_equal(CTL("-U", "app", "pause", "one", "month end"), 0);
+	assert_output("job 1 is paused\n");
+	assert_string_equal(sql_text(shop,
+				    "SELECT state || ': ' || reason"
+				    " FROM backfill.jobs"),
+		"paused: paused by app: month end");
+	assert_int_equal(CTL("-U", "app", "pause", "1"), 0);
+	assert_output("job 1 is paused\n");
+	assert_int_equal(CTL("-U", "app", "resume", "1"), 0);
+	assert_output("job 1 is queued\n");
+	assert_int_equal(CTL("-U", "app", "cancel", "one", "wrong"), 0);
+	assert_output("job 1 is cancelled\n");
+	assert_string_equal(sql_text(shop,
+				    "SELECT state || ': ' || reason"
+				    " FROM backfill.jobs"),
+		"cancelled: cancelled by app: wrong");
+	assert_int_equal(CTL("-U", "app", "resume", "one"), 3);
+	assert_output("backfillctl: error: BF003: cannot resume job 1: it is"
+		      " cancelled\n"
+		      "HINT:  Submit a new job to change the table again.\n");
+}
+
+static void test_steering_needs_the_right(void **state)
+{
+	static const char *const commands[] = { "pause", "resume", "cancel" };
+
+	(void)state;
+	submit("one");
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+		assert_int_equal(CTL("-U", "steward", commands[i], "one"), 3);
+		assert_output("backfillctl: error: BF002: job \"one\" does not"
+			      " exist\n"
+			      "DETAIL:  Or its run_as is a role that you may"
+			      " not become.\n");
+	}
+	assert_int_equal(CTL("-U", "steward", "wait", "one"), 3);
+	assert_has("BF002: job \"one\" does not exist");
+	assert_string_equal(
+		sql_text(shop, "SELECT state FROM backfill.jobs"), "queued");
+}
+
+static void test_stop_and_start_all(void **state)
+{
+	(void)state;
+	assert_int_equal(CTL("-U", "app", "stop-all"), 3);
+	assert_has("42501: permission denied for function stop_all\n");
+	assert_int_equal(CTL("stop-all", "incident"), 0);
+	assert_output("all work is stopped in database \"shop\"\n");
+	assert_string_equal(
+		sql_text(shop, "SELECT reason FROM backfill.stop"), "incident");
+	assert_int_equal(CTL("start-all"), 0);
+	assert_output("work goes on in database \"shop\"\n");
+	assert_int_equal(
+		sql_int(shop, "SELECT count(*) FROM backfill.stop"), 0);
+}
+
+/* ---- wait */
+
+static void test_wait_until_it_succeeds(void **state)
+{
+	int fd = output_file();
+	pid_t pid;
+
+	(void)state;
+	submit("one");
+	pid = start(fd, "wait", "one");
+	await_session();
+	assert_true(child_wait(pid, wait_now_ms(), NULL) == 0);
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET state = 'succeeded',"
+		" finished_at = now()");
+	assert_int_equal(finish(pid, fd), 0);
+	assert_output("job 1 succeeded\n");
+	fclose(wait_file);
+}
+
+static void test_wait_for_a_failure(void **state)
+{
+	(void)state;
+	submit("one");
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET state = 'failed',"
+		" finished_at = now(), error_sqlstate = '22012',"
+		" error_message = 'division by zero',"
+		" error_detail = 'In a row.', error_hint = 'Do not.'");
+	assert_int_equal(CTL("wait", "one"), 3);
+	assert_output("backfillctl: error: 22012: job 1 failed: division by"
+		      " zero\nDETAIL:  In a row.\nHINT:  Do not.\n");
+	submit("two");
+	assert_int_equal(CTL("cancel", "two", "wrong"), 0);
+	assert_int_equal(CTL("wait", "two"), 3);
+	assert_output("backfillctl: error: job 2 was cancelled\n"
+		      "DETAIL:  cancelled by postgres: wrong\n");
+}
+
+/* Four looks at the job: the reason is told once, on standard error. */
+static void test_wait_tells_a_reason_once(void **state)
+{
+	(void)state;
+	submit("one");
+	assert_int_equal(CTL("pause", "one", "month end"), 0);
+	assert_int_equal(CTL("wait", "one", "--timeout=700ms"), 1);
+	assert_output("job 1 is paused: paused by postgres: month end\n"
+		      "backfillctl: error: job 1 is still paused after 700ms\n"
+		      "DETAIL:  paused by postgres: month end\n");
+	assert_int_equal(shell("$BUILD/backfillctl wait one --timeout=0"
+			       " 2>/dev/null"),
+		1);
+	assert_output("");
+}
+
+static void test_wait_loses_the_server(void **state)
+{
+	int fd = output_file();
+	pid_t pid;
+
+	(void)state;
+	submit("one");
+	pid = start(fd, "wait", "one");
+	await_session();
+	sql_exec(shop,
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+		" WHERE application_name = 'backfillctl'");
+	assert_int_equal(finish(pid, fd), 2);
+	assert_has("backfillctl: error: ");
+	fclose(wait_file);
+}
+
+/* In the midst of a statement. */
+static void test_pause_loses_the_server(void **state)
+{
+	PGconn *other = cluster_connect(cluster, "shop", "postgres");
+	int fd = output_file();
+	pid_t pid;
+
+	(void)state;
+	submit("one");
+	sql_exec(other, "BEGIN; SELECT FROM backfill.jobs FOR UPDATE");
+	pid = start(fd, "pause", "one");
+	sql_wait(shop, WAIT_SECONDS,
+		"SELECT count(pg_terminate_backend(pid)) = 1"
+		" FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+		" AND application_name = 'backfillctl'");
+	PQfinish(other);
+	assert_int_equal(finish(pid, fd), 2);
+	assert_has("backfillctl: error: ");
+	assert_string_equal(
+		sql_text(shop, "SELECT state FROM backfill.jobs"), "queued");
+	fclose(wait_file);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, empty_queue)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_usage),
+		TEST(test_help_and_version),
+		TEST(test_connection),
+		TEST(test_schema_must_be_there),
+		TEST(test_search_path_is_ours),
+		TEST(test_list),
+		TEST(test_list_is_cut_on_a_terminal_only),
+		TEST(test_status_of_a_running_job),
+		TEST(test_status_says_why),
+		TEST(test_status_beyond_the_estimate),
+		TEST(test_status_of_what_ended),
+		TEST(test_show),
+		TEST(test_show_to_a_monitor),
+		TEST(test_hostile_names_are_inert),
+		TEST(test_steering),
+		TEST(test_steering_needs_the_right),
+		TEST(test_stop_and_start_all),
+		TEST(test_wait_until_it_succeeds),
+		TEST(test_wait_for_a_failure),
+		TEST(test_wait_tells_a_reason_once),
+		TEST(test_wait_loses_the_server),
+		TEST(test_pause_loses_the_server),
+	};
+
+	return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
+}
