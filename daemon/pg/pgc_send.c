@@ -119,20 +119,24 @@ static int is_fatal(const PGresult *result)
 
 /* A statement's error is the request's; the server skips the rest. Returns
  * 0, or the code with which the connection is to be given up, e set. */
-static int take_error(
-	struct pgc_request *r, const PGresult *result, struct err *e)
+static int take_error(struct pgc *c, const PGresult *result, struct err *e)
 {
+	struct pgc_request *r = c->current;
+
 	pgc_error_of(&r->err, result);
 	r->failed_at = r->at < r->count ? r->at : -1;
 	*e = r->err;
 	if (e->sqlstate[0] == '\0') {
-		return e->code = BFE_PROTOCOL; /* of libpq, not the server */
+		/* Of libpq, not the server: a socket that was closed, or what
+		 * libpq does not understand. */
+		return e->code = PQstatus(c->conn) == CONNECTION_BAD
+			? BFE_LOST
+			: BFE_PROTOCOL;
 	}
 	return is_fatal(result) ? (e->code = BFE_LOST) : 0;
 }
 
-static int take_result(
-	struct pgc_request *r, const PGresult *result, struct err *e)
+static int take_result(struct pgc *c, const PGresult *result, struct err *e)
 {
 	switch (PQresultStatus(result)) {
 	case PGRES_TUPLES_OK:
@@ -141,7 +145,7 @@ static int take_result(
 	case PGRES_PIPELINE_ABORTED:
 		return 0;
 	case PGRES_FATAL_ERROR:
-		return take_error(r, result, e);
+		return take_error(c, result, e);
 	case PGRES_COPY_IN:
 	case PGRES_COPY_OUT:
 	case PGRES_COPY_BOTH:
@@ -230,7 +234,7 @@ static int drain(struct pgc *c, struct err *e)
 			continue;
 		} else {
 			r->nulls = 0;
-			rc = take_result(r, result, e);
+			rc = take_result(c, result, e);
 			keep_result(r, result);
 		}
 		if (rc != 0) {
