@@ -281,7 +281,9 @@ static size_t free_slot(const struct database *db)
 static void looked(struct database *db)
 {
 	db->looking = 0;
-	if (db->look_again) {
+	if (db->stop_asked) {
+		maybe_stopped(db);
+	} else if (db->look_again) {
 		look(db);
 	}
 }
@@ -607,6 +609,10 @@ static void maybe_stopped(struct database *db)
 	}
 	if (db->state.state != SERVING) {
 		finish(db);
+		return;
+	}
+	/* A claim may be on its way: what it brings is given back first. */
+	if (db->looking) {
 		return;
 	}
 	sm_move(&db->state, STOPPING);

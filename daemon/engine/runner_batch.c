@@ -135,7 +135,11 @@ static void on_hole_listed(
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	if (work_read_hole(request, &r->hole, &ev, &failure) != 0) {
+	if (work_read_hole(request, &r->hole, &ev, &failure) != 0 ||
+		(ev.hole != NULL &&
+			(runner_check_key(r, &r->hole.lo, &failure) != 0 ||
+				runner_check_key(r, &r->hole.hi, &failure) !=
+					0))) {
 		runner_failed(r, &failure);
 		return;
 	}

@@ -66,6 +66,11 @@ int runner_request_failed(struct runner *r, const struct err *e);
 
 struct fence runner_fence(const struct runner *r);
 
+/* A saved key, which the job's own login may have written, is none or has
+ * the columns of the table's; 0, or BF022. */
+int runner_check_key(
+	const struct runner *r, const struct key *key, struct err *e);
+
 /* runner_batch.c: windows, batches, holes. */
 void runner_act_on_rows(struct runner *r, enum run_action action);
 

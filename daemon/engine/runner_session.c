@@ -242,6 +242,20 @@ static int check_identity(const struct runner *r, struct err *e)
 	return e->code;
 }
 
+int runner_check_key(
+	const struct runner *r, const struct key *key, struct err *e)
+{
+	if (key->count == 0 || key->count == r->keyset.count) {
+		return 0;
+	}
+	err_set(e, BFE_SQL, "a saved key of job %lld does not fit its table",
+		(long long)r->claim.job_id);
+	memcpy(e->sqlstate, "BF022", 6);
+	err_set_detail(e, "It has %d columns, the table's key has %d.",
+		key->count, r->keyset.count);
+	return e->code;
+}
+
 static void on_described(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -254,7 +268,9 @@ static void on_described(
 	}
 	if (catalog_read_describe(
 		    request, &r->job, &r->columns, &r->keyset, &failure) != 0 ||
-		check_identity(r, &failure) != 0) {
+		check_identity(r, &failure) != 0 ||
+		runner_check_key(r, &r->job.cursor, &failure) != 0 ||
+		runner_check_key(r, &r->job.hi, &failure) != 0) {
 		(void)runner_request_failed(r, &failure);
 		return;
 	}
@@ -297,9 +313,13 @@ static void on_begun(
 {
 	struct runner *r = data;
 	struct run_event ev = { .error = NULL };
+	struct err failure;
 
-	(void)request;
 	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_read_begun(request, &failure) != 0) {
+		runner_failed(r, &failure);
 		return;
 	}
 	log_info("job %lld (%s): about %lld rows of %s to read -> begin",

@@ -297,8 +297,8 @@ static void add_batch_ctes(
 		add_key_match(sql, k, i);
 	}
 	/* The keys as c read them: a trigger may have put an equal one of
-	 * another text in place (citext, numeric), and by their texts add_held()
-	 * tells the rows apart. */
+	 * another text in place (citext, numeric), and by their texts
+	 * add_held() tells the rows apart. */
 	text_add(sql, "\n\tRETURNING ");
 	for (int i = 0; i < k->count; i++) {
 		text_addf(sql, "%s%sc.%sk%d", i > 0 ? ", " : "", p, p, i + 1);

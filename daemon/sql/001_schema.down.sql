@@ -26,5 +26,14 @@ BEGIN
 				role_name;
 		END;
 	END LOOP;
+
+	-- Kept or not, nobody stays a member of the owner.
+	IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles
+		WHERE rolname = current_user)
+		AND pg_catalog.to_regrole('backfill_owner') IS NOT NULL
+	THEN
+		EXECUTE pg_catalog.format('REVOKE backfill_owner FROM %I',
+			current_user);
+	END IF;
 END
 $$;

@@ -16,6 +16,7 @@ DROP FUNCTION IF EXISTS backfill.jobs_submitted();
 DROP FUNCTION IF EXISTS backfill.jobs_check();
 DROP FUNCTION IF EXISTS backfill.jobs_check_run_as(name, oid);
 DROP FUNCTION IF EXISTS backfill.jobs_check_settings();
+DROP FUNCTION IF EXISTS backfill.check_length(text, text, integer);
 DROP FUNCTION IF EXISTS backfill.check_interval(text, interval, interval,
 	interval);
 DROP FUNCTION IF EXISTS backfill.jobs_capture();

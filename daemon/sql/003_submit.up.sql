@@ -46,7 +46,11 @@ BEGIN
 		pg_catalog.current_schemas(false));
 	NEW.timezone := pg_catalog.current_setting('TimeZone');
 	NEW.datestyle := pg_catalog.current_setting('DateStyle');
-	NEW.target_oid := pg_catalog.to_regclass(NEW.target);
+	-- Of blanks it would say "invalid name syntax"; jobs_check says more.
+	IF pg_catalog.int4gt(pg_catalog.length(pg_catalog.btrim(NEW.target)), 0)
+	THEN
+		NEW.target_oid := pg_catalog.to_regclass(NEW.target);
+	END IF;
 	RETURN NEW;
 END
 $$;
@@ -68,6 +72,25 @@ END
 $$;
 COMMENT ON FUNCTION backfill.check_interval(text, interval, interval, interval)
 	IS 'Raises 22023 when value is outside [lowest, highest]; NULL passes.';
+
+-- The daemon holds each text several times: one of a gigabyte would be the
+-- end of it, and of everybody's jobs.
+CREATE OR REPLACE FUNCTION backfill.check_length(
+	column_name text, value text, longest integer)
+RETURNS void LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF octet_length(value) > longest THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = format('%s is longer than %s bytes', column_name,
+				longest),
+			DETAIL = format('It has %s.', octet_length(value));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.check_length(text, text, integer) IS
+	'Raises 22023 when value has more than so many bytes; NULL passes.';
 
 -- What may change while the job runs.
 CREATE OR REPLACE FUNCTION backfill.jobs_check_settings()
@@ -217,6 +240,11 @@ BEGIN
 			MESSAGE = 'where_clause is empty',
 			HINT = 'Leave it NULL to change all rows.';
 	END IF;
+	PERFORM backfill.check_length('name', NEW.name, 1000);
+	PERFORM backfill.check_length('target', NEW.target, 1000);
+	PERFORM backfill.check_length('set_clause', NEW.set_clause, 1000000);
+	PERFORM backfill.check_length('where_clause', NEW.where_clause, 1000000);
+	PERFORM backfill.check_length('key_columns', NEW.key_columns::text, 10000);
 	IF cardinality(NEW.key_columns) = 0
 		OR array_position(NEW.key_columns, NULL) IS NOT NULL
 	THEN
@@ -247,6 +275,11 @@ BEGIN
 
 	NEW.run_as := coalesce(NEW.run_as, current_user);
 	PERFORM backfill.jobs_check_run_as(NEW.run_as, NEW.target_oid);
+	-- A job that may not change the table does not keep others off it. It
+	-- learns that it may not when it is run: rights may yet be granted.
+	IF NOT has_any_column_privilege(NEW.run_as, NEW.target_oid, 'UPDATE') THEN
+		NEW.target_oid := NULL;
+	END IF;
 
 	IF btrim(NEW.name) = '' THEN
 		RAISE EXCEPTION USING ERRCODE = '22023',
@@ -368,7 +401,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.may_steer(name), backfill.may_see(name)
 	TO backfill_submit, backfill_daemon, pg_monitor;
 GRANT EXECUTE ON FUNCTION backfill.check_interval(text, interval, interval,
-	interval), backfill.jobs_check_run_as(name, oid)
+	interval), backfill.check_length(text, text, integer),
+	backfill.jobs_check_run_as(name, oid)
 	TO backfill_submit;
 
 RESET ROLE;

@@ -35,6 +35,7 @@ RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM backfill.check_length('reason', NEW.detail, 1000);
 	NEW.at := clock_timestamp();
 	NEW.actor := current_user;
 	RETURN NEW;
@@ -122,30 +123,34 @@ COMMENT ON FUNCTION backfill.request(text, text, text) IS
 
 CREATE OR REPLACE FUNCTION backfill.pause(job bigint,
 	reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1::text, ''pause'', $2)';
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1::text, ''pause'', $2)';
 CREATE OR REPLACE FUNCTION backfill.pause(job text, reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1, ''pause'', $2)';
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1, ''pause'', $2)';
 COMMENT ON FUNCTION backfill.pause(bigint, text) IS
 	'No batch of the job begins after this commits; one in flight ends. Raises BF002, BF003.';
 COMMENT ON FUNCTION backfill.pause(text, text) IS
 	'The same by name.';
 
 CREATE OR REPLACE FUNCTION backfill.resume(job bigint)
-RETURNS void LANGUAGE sql AS
-	'SELECT backfill.request($1::text, ''resume'', NULL)';
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1::text, ''resume'', NULL)';
 CREATE OR REPLACE FUNCTION backfill.resume(job text)
-RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1, ''resume'', NULL)';
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1, ''resume'', NULL)';
 COMMENT ON FUNCTION backfill.resume(bigint) IS
 	'Queues a paused job again; it goes on from its checkpoint. Raises BF002, BF003.';
 COMMENT ON FUNCTION backfill.resume(text) IS 'The same by name.';
 
 CREATE OR REPLACE FUNCTION backfill.cancel(job bigint,
 	reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql AS
-	'SELECT backfill.request($1::text, ''cancel'', $2)';
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1::text, ''cancel'', $2)';
 CREATE OR REPLACE FUNCTION backfill.cancel(job text,
 	reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql AS 'SELECT backfill.request($1, ''cancel'', $2)';
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1, ''cancel'', $2)';
 COMMENT ON FUNCTION backfill.cancel(bigint, text) IS
 	'Ends the job for good: the batch in flight is cancelled, what was committed stays. Raises BF002, BF003.';
 COMMENT ON FUNCTION backfill.cancel(text, text) IS 'The same by name.';

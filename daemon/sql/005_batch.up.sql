@@ -53,6 +53,14 @@ DECLARE
 	r backfill.ranges;
 BEGIN
 	r := backfill.lock_range(job, range, with_epoch);
+	-- It was none when the job was submitted.
+	IF (SELECT u.rolsuper FROM pg_roles u WHERE u.rolname = session_user) THEN
+		RAISE EXCEPTION USING ERRCODE = '42501',
+			MESSAGE = format('a job cannot run as superuser "%s"',
+				session_user),
+			DETAIL = 'A job has the rights of its run_as, and nothing'
+				' bounds those of a superuser.';
+	END IF;
 	UPDATE backfill.ranges s SET runner_pid = pg_backend_pid(),
 		runner_backend_start = my_backend_start
 	WHERE s.job_id = job AND s.number = range;
@@ -72,25 +80,48 @@ COMMENT ON FUNCTION backfill.attach(bigint, integer, bigint, timestamptz) IS
 CREATE OR REPLACE FUNCTION backfill.begin_job(job bigint, range integer,
 	with_epoch bigint, target_oid oid, key_index_oid oid, bound text[],
 	rows_estimate bigint)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
 	r backfill.ranges;
+	waits_for text;
 BEGIN
 	-- Lock order: jobs, then ranges.
-	UPDATE backfill.jobs j SET target_oid = c.oid,
-		target = format('%I.%I', n.nspname, c.relname)
-	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE j.id = job AND j.run_as = session_user AND j.state = 'running'
-		AND c.oid = target_oid;
+	PERFORM FROM backfill.jobs j
+	WHERE j.id = job AND j.run_as = session_user FOR NO KEY UPDATE;
 	r := backfill.lock_range(job, range, with_epoch);
 	IF r.runner_pid IS DISTINCT FROM pg_backend_pid()
 		OR r.begun_at IS NOT NULL
 	THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job);
+	END IF;
+	PERFORM backfill.check_length('key', bound::text, 1000000);
+	-- The table is the job's alone from now on: not anybody's table.
+	IF has_any_column_privilege(session_user, target_oid, 'UPDATE')
+		IS NOT TRUE
+	THEN
+		RAISE EXCEPTION USING ERRCODE = '42501',
+			MESSAGE = format('permission denied for table %s',
+				target_oid::regclass);
+	END IF;
+
+	-- As claim() says it of a table that was known at INSERT.
+	SELECT format('waits: job %s (%s) runs on the same table', o.id, o.name)
+	INTO waits_for FROM backfill.jobs o
+	WHERE o.state = 'running' AND o.target_oid = target_oid AND o.id <> job;
+	UPDATE backfill.jobs j SET target_oid = c.oid,
+		target = format('%I.%I', n.nspname, c.relname),
+		state = CASE WHEN waits_for IS NULL THEN j.state ELSE 'queued' END,
+		reason = coalesce(waits_for, j.reason)
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE j.id = job AND j.state = 'running' AND c.oid = target_oid;
+	IF waits_for IS NOT NULL THEN
+		INSERT INTO backfill.events (actor, job_id, event, detail)
+		VALUES (session_user, job, 'released', waits_for);
+		RETURN false;
 	END IF;
 	UPDATE backfill.ranges s SET target_oid = target_oid,
 		key_index_oid = key_index_oid, hi = bound,
@@ -102,11 +133,12 @@ BEGIN
 	VALUES (session_user, job, 'begun',
 		format('about %s rows up to key (%s)', rows_estimate,
 			coalesce(array_to_string(bound, ', '), 'none')));
+	RETURN true;
 END
 $$;
 COMMENT ON FUNCTION backfill.begin_job(bigint, integer, bigint, oid, oid,
 	text[], bigint) IS
-	'Fixes the table, the key''s index and the upper bound of the range, once. A NULL bound means that the table is empty: the range is finished.';
+	'Fixes the table, the key''s index and the upper bound of the range, once. A NULL bound means that the table is empty: the range is finished. False: another job runs on the table, and this one is queued again.';
 
 CREATE OR REPLACE FUNCTION backfill.begin_batch(job bigint, range integer,
 	with_epoch bigint, with_seq bigint)
@@ -140,7 +172,7 @@ BEGIN
 	IF j.state <> 'running' THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF011',
 			MESSAGE = format('job %s is %s', job, j.state),
-			DETAIL = j.reason;
+			DETAIL = coalesce(j.reason, '');
 	END IF;
 	SELECT * INTO s FROM backfill.stop;
 	IF FOUND THEN
@@ -230,6 +262,9 @@ DECLARE
 	now_at timestamptz := clock_timestamp();
 BEGIN
 	PERFORM backfill.check_counts(job, locked, updated, rekeyed);
+	-- A gigabyte of key would be read by the daemon and by every monitor.
+	PERFORM backfill.check_length('key', up_to::text, 1000000);
+	PERFORM backfill.check_length('held', held::text, 10000000);
 	IF array_length(held, 1) > 100 THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF013',
 			MESSAGE = format('more than 100 rows of the window are held by'
@@ -247,6 +282,7 @@ BEGIN
 		-- Exponentially weighted by time, over 30 seconds; a pause of more
 		-- than 5 minutes begins anew.
 		rows_per_second = CASE
+			WHEN in_hole IS NOT NULL THEN s.rows_per_second
 			WHEN s.checkpoint_at IS NULL OR s.rows_per_second IS NULL
 				OR now_at - s.checkpoint_at > '5min'
 			THEN read / greatest(0.001, extract(epoch FROM now_at
@@ -260,7 +296,9 @@ BEGIN
 			END,
 		checkpoint_at = now_at
 	WHERE s.job_id = job AND s.number = range AND s.epoch = with_epoch
-		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid();
+		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid()
+		AND EXISTS (SELECT FROM backfill.jobs j
+			WHERE j.id = job AND j.run_as = session_user);
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job);
@@ -294,6 +332,7 @@ AS $$
 DECLARE
 	r backfill.ranges;
 BEGIN
+	PERFORM backfill.check_length('key', up_to::text, 1000000);
 	PERFORM backfill.begin_batch(job, range, with_epoch, with_seq);
 	SELECT * INTO r FROM backfill.ranges s
 	WHERE s.job_id = job AND s.number = range;
@@ -359,7 +398,9 @@ BEGIN
 		rows_still_matching = s.rows_still_matching + still_matching,
 		checkpoint_at = clock_timestamp()
 	WHERE s.job_id = job AND s.number = range AND s.epoch = with_epoch
-		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid();
+		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid()
+		AND EXISTS (SELECT FROM backfill.jobs j
+			WHERE j.id = job AND j.run_as = session_user);
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job);

@@ -277,6 +277,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF backfill.lock_job(me, job, with_epoch) = 'running' THEN
+		-- What a job's own trigger raises may look like BF011. Given back for
+		-- it, it would be claimed again at once, before all others, for ever.
+		IF why <> 'the daemon stops' AND (SELECT count(*) >= 10
+			FROM backfill.events e
+			WHERE e.job_id = job AND e.event = 'released' AND e.detail = why
+				AND e.at > clock_timestamp() - '1min'::interval)
+		THEN
+			PERFORM backfill.fail_job(me, job, with_epoch, 'BF024', why,
+				'It was given back for this reason 10 times within a minute.',
+				NULL);
+			RETURN;
+		END IF;
 		UPDATE backfill.jobs SET state = 'queued', reason = why
 		WHERE id = job;
 		INSERT INTO backfill.events (actor, job_id, event, detail)
@@ -288,7 +300,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.release(bigint, bigint, bigint, text) IS
-	'Gives the job back: a running one is queued again, for any daemon. Raises BF010.';
+	'Gives the job back: a running one is queued again, for any daemon, or fails with BF024 when it was given back for the same reason ten times within a minute. Raises BF010.';
 
 CREATE OR REPLACE FUNCTION backfill.finish_job(me bigint, job bigint,
 	with_epoch bigint)

@@ -20,16 +20,18 @@ SELECT j.id, j.name, j.kind, j.target,
 	coalesce(r.rows_read, 0)::bigint AS rows_read,
 	r.rows_total_estimate::bigint AS rows_total_estimate,
 	CASE WHEN r.unfinished = 0 THEN 100.0
-		WHEN r.rows_total_estimate > 0 THEN least(99.9,
-			100.0 * r.rows_read / r.rows_total_estimate)
+		-- Within bounds whatever a job's own login wrote: one row must not
+		-- make the view an error for whoever watches all jobs.
+		WHEN r.rows_total_estimate > 0 THEN greatest(0.0, least(99.9,
+			100.0 * r.rows_read / r.rows_total_estimate))
 		END::numeric(4,1) AS percent,
 	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
 		THEN r.rows_per_second END AS rows_per_second,
 	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
 		AND r.rows_per_second > 0
-		THEN make_interval(secs => round((greatest(0,
+		THEN make_interval(secs => round(least(1e9, greatest(0,
 			r.rows_total_estimate - r.rows_read)
-			/ r.rows_per_second)::numeric)::double precision) END AS eta,
+			/ greatest(0.001, r.rows_per_second)))) END AS eta,
 	coalesce(h.holes, 0) AS holes,
 	coalesce(r.rows_still_matching, 0)::bigint AS rows_still_matching,
 	coalesce(r.batches, 0)::bigint AS batches,

@@ -28,10 +28,15 @@ static const char RELATION_SQL[] =
 /* $1: OID, $2: wanted columns or NULL. A row per column of the best usable
  * index: a null key would be passed over, a deferrable one may hold a key
  * twice, a partial one is not the whole table, mixed directions allow no
- * row comparison. Literals get the operator class's type, which is what its
- * operators compare, or where that is polymorphic (enum, array) the
- * column's, below its domains; -1 as type modifier, since without one
- * "character" would mean one character. */
+ * row comparison; nor does ORDER BY … USING find the order of a class whose
+ * "less" is something else in the type's default class. Literals get the
+ * operator class's type, which is what its operators compare, or where that
+ * is polymorphic (enum, array) the column's, below its domains, and so does
+ * the column then, which is no enum to these operators as a domain; -1 as
+ * type modifier, since without one "character" would mean one character. An
+ * operator with several strategies makes the planner take the wrong one for
+ * a row comparison (XX000 "RowCompare index qualification contains wrong
+ * operator"). */
 static const char KEY_SQL[] =
 	"WITH usable AS (\n"
 	"	SELECT i.* FROM pg_index i\n"
@@ -52,33 +57,44 @@ static const char KEY_SQL[] =
 	"NULL\n"
 	"		AND i.indexprs IS NULL AND k.not_null\n"
 	"		AND k.directions = 1\n"
+	"		AND NOT EXISTS (SELECT FROM pg_opclass c\n"
+	"			JOIN pg_amop s ON s.amopfamily = c.opcfamily\n"
+	"			JOIN pg_amop t ON t.amopopr = s.amopopr\n"
+	"				AND t.amopmethod = s.amopmethod\n"
+	"			WHERE c.oid = ANY (i.indclass) AND NOT "
+	"c.opcdefault\n"
+	"				AND s.amopstrategy = 1\n"
+	"				AND t.amopstrategy <> 1)\n"
 	"		AND ($2::text[] IS NULL OR k.names = $2::text[])\n"
 	"	ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid\n"
 	"	LIMIT 1)\n"
-	"SELECT u.indexrelid, a.attname, quote_ident(a.attname),\n"
-	"	format_type(CASE WHEN o.typtype = 'p' THEN (\n"
-	"		WITH RECURSIVE base AS (\n"
-	"			SELECT t.oid, t.typtype, t.typbasetype\n"
-	"			FROM pg_type t WHERE t.oid = a.atttypid\n"
-	"			UNION ALL SELECT t.oid, t.typtype, "
-	"t.typbasetype\n"
-	"			FROM base b JOIN pg_type t ON t.oid = "
-	"b.typbasetype\n"
-	"			WHERE b.typtype = 'd')\n"
-	"		SELECT b.oid FROM base b WHERE b.typtype <> 'd')\n"
-	"		ELSE o.oid END, -1),\n"
+	"SELECT u.indexrelid, a.attname,\n"
+	"	quote_ident(a.attname) || CASE WHEN o.typtype = 'p'\n"
+	"		AND y.oid <> a.atttypid\n"
+	"		THEN '::' || format_type(y.oid, -1) ELSE '' END,\n"
+	"	format_type(y.oid, -1),\n"
 	"	CASE WHEN l.oid IS NOT NULL AND l.oid <> a.attcollation\n"
 	"		THEN format(' COLLATE %I.%I', ln.nspname, l.collname)\n"
 	"		ELSE '' END,\n"
 	"	p.lt, p.le, p.eq, p.ge, p.gt,\n"
 	"	CASE WHEN (u.indoption[n] & 1) = (u.indoption[n] >> 1 & 1)\n"
-	"		THEN 'NULLS LAST' ELSE 'NULLS FIRST' END\n"
+	"		THEN 'NULLS LAST' ELSE 'NULLS FIRST' END,\n"
+	"	p.is_ambiguous\n"
 	"FROM usable u\n"
 	"CROSS JOIN generate_series(0, u.indnkeyatts - 1) n\n"
 	"JOIN pg_attribute a ON a.attrelid = u.indrelid\n"
 	"	AND a.attnum = u.indkey[n]\n"
 	"JOIN pg_opclass c ON c.oid = u.indclass[n]\n"
 	"JOIN pg_type o ON o.oid = c.opcintype\n"
+	"CROSS JOIN LATERAL (\n"
+	"	WITH RECURSIVE base AS (\n"
+	"		SELECT t.oid, t.typtype, t.typbasetype FROM pg_type t\n"
+	"		WHERE t.oid = CASE WHEN o.typtype = 'p'\n"
+	"			THEN a.atttypid ELSE o.oid END\n"
+	"		UNION ALL SELECT t.oid, t.typtype, t.typbasetype\n"
+	"		FROM base b JOIN pg_type t ON t.oid = b.typbasetype\n"
+	"		WHERE b.typtype = 'd')\n"
+	"	SELECT b.oid FROM base b WHERE b.typtype <> 'd') y\n"
 	"LEFT JOIN pg_collation l ON l.oid = u.indcollation[n]\n"
 	"LEFT JOIN pg_namespace ln ON ln.oid = l.collnamespace\n"
 	"CROSS JOIN LATERAL (\n"
@@ -86,10 +102,16 @@ static const char KEY_SQL[] =
 	"		max(q.name) FILTER (WHERE q.strategy = 2) AS le,\n"
 	"		max(q.name) FILTER (WHERE q.strategy = 3) AS eq,\n"
 	"		max(q.name) FILTER (WHERE q.strategy = 4) AS ge,\n"
-	"		max(q.name) FILTER (WHERE q.strategy = 5) AS gt\n"
+	"		max(q.name) FILTER (WHERE q.strategy = 5) AS gt,\n"
+	"		bool_or(q.is_ambiguous) AS is_ambiguous\n"
 	"	FROM (SELECT s.amopstrategy AS strategy,\n"
 	"			format('OPERATOR(%I.%s)', r.nspname, "
-	"t.oprname) AS name\n"
+	"t.oprname) AS name,\n"
+	"			EXISTS (SELECT FROM pg_amop z\n"
+	"				WHERE z.amopopr = s.amopopr\n"
+	"				AND z.amopmethod = s.amopmethod\n"
+	"				AND z.amopstrategy <> s.amopstrategy)\n"
+	"				AS is_ambiguous\n"
 	"		FROM pg_amop s JOIN pg_operator t ON t.oid = "
 	"s.amopopr\n"
 	"		JOIN pg_namespace r ON r.oid = t.oprnamespace\n"
@@ -196,22 +218,22 @@ static int refuse_kind(const PGresult *row, struct err *e)
 		const char *name;
 		const char *hint;
 	} kinds[] = {
-		{ 'v', "view", "Name the table behind it." },
-		{ 'm', "materialized view", "Name the table behind it." },
-		{ 'f', "foreign table", "Run the job where the table is." },
-		{ 'S', "sequence", "Name a table." },
-		{ 'i', "index", "Name the table that it belongs to." },
-		{ 'I', "partitioned index",
+		{ 'v', "a view", "Name the table behind it." },
+		{ 'm', "a materialized view", "Name the table behind it." },
+		{ 'f', "a foreign table", "Run the job where the table is." },
+		{ 'S', "a sequence", "Name a table." },
+		{ 'i', "an index", "Name the table that it belongs to." },
+		{ 'I', "a partitioned index",
 			"Name the table that it belongs to." },
-		{ 'c', "composite type", "Name a table." },
-		{ 't', "TOAST table", "Name the table that it belongs to." },
+		{ 'c', "a composite type", "Name a table." },
+		{ 't', "a TOAST table", "Name the table that it belongs to." },
 	};
 	const char *table = pgc_text(row, 0, 2);
 
 	err_set(e, BFE_SQL, "%s is not a table", table);
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		if (kinds[i].relkind == pgc_text(row, 0, 0)[0]) {
-			err_set_detail(e, "It is a %s.", kinds[i].name);
+			err_set_detail(e, "It is %s.", kinds[i].name);
 			err_set_hint(e, "%s", kinds[i].hint);
 		}
 	}
@@ -293,7 +315,9 @@ static void read_key(const PGresult *rows, struct keyset *k)
 		c->greater_equal = mem_strdup(pgc_text(rows, i, 8));
 		c->greater = mem_strdup(pgc_text(rows, i, 9));
 		c->nulls = mem_strdup(pgc_text(rows, i, 10));
-		if (strncmp(c->greater, IN_CATALOG, strlen(IN_CATALOG)) != 0 ||
+		if (pgc_bool(rows, i, 11) ||
+			strncmp(c->greater, IN_CATALOG, strlen(IN_CATALOG)) !=
+				0 ||
 			strcmp(c->greater, k->columns[0].greater) != 0 ||
 			strcmp(c->less_equal, k->columns[0].less_equal) != 0) {
 			k->row_comparison = 0;

@@ -62,6 +62,12 @@ static int explain_error(const struct pgc_request *r, const struct keyset *k,
 	int at = pgc_failed_at(r);
 	int is_syntax = strcmp(error->sqlstate, "42601") == 0;
 
+	/* Where the batch is no statement though each piece is, the SET clause
+	 * reaches beyond its place: a FROM of its own. */
+	if (is_syntax &&
+		at > (k->where_clause != NULL ? CHECK_ARRAY : CHECK_SET)) {
+		at = CHECK_SET;
+	}
 	*e = *error;
 	if (at == CHECK_SET) {
 		err_wrap(e, "set_clause");

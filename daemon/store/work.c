@@ -266,6 +266,19 @@ struct pgc_request *work_begin_job(const struct fence *fence,
 	return r;
 }
 
+int work_read_begun(const struct pgc_request *r, struct err *e)
+{
+	enum { BEGUN = 1 };
+
+	if (pgc_bool(pgc_result(r, BEGUN), 0, 0)) {
+		return 0;
+	}
+	/* The job is queued already, with a reason that names the other. */
+	err_set(e, BFE_SQL, "waits: another job runs on the table");
+	memcpy(e->sqlstate, "BF011", sizeof e->sqlstate);
+	return e->code;
+}
+
 /* ---- windows and batches ---- */
 
 struct pgc_request *work_window(const struct keyset *k, const struct key *lo,

@@ -17,7 +17,7 @@
 
 /* All texts are SQL, quoted already; owned. */
 struct keyset_column {
-	char *name;    /* "id" */
+	char *name;    /* "id", or "mood::public.mood" of a domain */
 	char *type;    /* of literals: bigint */
 	char *collate; /* " COLLATE pg_catalog.\"C\"", or "" */
 	char *less;    /* OPERATOR(pg_catalog.<) … */

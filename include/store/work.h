@@ -63,6 +63,9 @@ void work_read_bound(const struct pgc_request *r, const struct keyset *k,
 struct pgc_request *work_begin_job(const struct fence *fence,
 	const struct keyset *k, const struct key *bound, int64_t rows_estimate);
 
+/* Fails with BF011 when the job has to wait for another on its table. */
+int work_read_begun(const struct pgc_request *r, struct err *e);
+
 /* deadline_ms: beyond every timeout of the server. */
 struct pgc_request *work_window(const struct keyset *k, const struct key *lo,
 	const struct key *hi, int64_t limit, uint64_t deadline_ms);
