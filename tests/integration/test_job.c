@@ -31,8 +31,8 @@ static void assert_succeeded(const char *name, int read, int done)
 /* Rows that are not as often changed as they should be. */
 static void assert_each_once(const char *table, int rows)
 {
-	assert_int_equal(sql_int(shop.db, "SELECT count(*) FROM %s", table),
-		rows);
+	assert_int_equal(
+		sql_int(shop.db, "SELECT count(*) FROM %s", table), rows);
 	assert_int_equal(
 		sql_int(shop.db, "SELECT count(*) FROM %s WHERE n <> 1", table),
 		0);
@@ -77,12 +77,11 @@ static void test_changes_what_one_update_would(void **state)
 	assert_string_equal(sql_text(shop.db, checksum, "orders"), wanted);
 	assert_string_equal(
 		job_events("one"), "submitted,started,begun,succeeded");
-	assert_string_equal(
-		sql_text(shop.db,
-			"SELECT concat_ws('|', actor, detail)"
-			" FROM backfill.events WHERE job_id = %lld"
-			" AND event = 'begun'",
-			(long long)job_id("one")),
+	assert_string_equal(sql_text(shop.db,
+				    "SELECT concat_ws('|', actor, detail)"
+				    " FROM backfill.events WHERE job_id = %lld"
+				    " AND event = 'begun'",
+				    (long long)job_id("one")),
 		"app|about 5001 rows up to key (2500)");
 	assert_int_equal(sql_int(shop.db,
 				 "SELECT rows_still_matching FROM"
@@ -94,7 +93,7 @@ static void test_self_excluding_job_matches_nothing_after(void **state)
 {
 	(void)state;
 	make_table("phones", 300);
-	job_submit("phones", "phones", 50, "n = 1", "n = 0");
+	job_submit("phones", "phones", 50, "n = 1", "n = 0", NULL);
 	assert_succeeded("phones", 300, 300);
 	assert_each_once("phones", 300);
 	assert_string_equal(
@@ -109,7 +108,7 @@ static void test_empty_table(void **state)
 {
 	(void)state;
 	make_table("nobody", 0);
-	job_submit("nobody", "nobody", 10, "n = n + 1", NULL);
+	job_submit("nobody", "nobody", 10, "n = n + 1", NULL, NULL);
 	assert_succeeded("nobody", 0, 0);
 	assert_string_equal(
 		job_events("nobody"), "submitted,started,begun,succeeded");
@@ -119,7 +118,7 @@ static void test_where_matches_nothing(void **state)
 {
 	(void)state;
 	make_table("none_match", 95);
-	job_submit("none_match", "none_match", 10, "n = n + 1", "n = 5");
+	job_submit("none_match", "none_match", 10, "n = n + 1", "n = 5", NULL);
 	assert_succeeded("none_match", 95, 0);
 	assert_int_equal(sql_int(shop.db,
 				 "SELECT count(*) FROM none_match"
@@ -137,7 +136,7 @@ static void test_sparse_table(void **state)
 		"INSERT INTO sparse SELECT g::bigint * g * g * 1000003"
 		" FROM generate_series(-500, 500) g;"
 		"DELETE FROM sparse WHERE id BETWEEN 1 AND 999999999999");
-	job_submit("sparse", "sparse", 7, "n = n + 1", "id % 64 = 0");
+	job_submit("sparse", "sparse", 7, "n = n + 1", "id % 64 = 0", NULL);
 	assert_succeeded("sparse",
 		(int)sql_int(shop.db, "SELECT count(*) FROM sparse"),
 		(int)sql_int(shop.db,
@@ -157,9 +156,10 @@ static void test_one_table_one_job_at_a_time(void **state)
 	(void)state;
 	make_table("turns", 40);
 	gate_close(15);
-	job_submit("turns 1", "turns", 10, "n = n + 1 + gate_pass(id)", NULL);
+	job_submit("turns 1", "turns", 10, "n = n + 1 + gate_pass(id)", NULL,
+		NULL);
 	gate_wait("turns 1");
-	job_submit("turns 2", "turns", 10, "n = n * 10", NULL);
+	job_submit("turns 2", "turns", 10, "n = n * 10", NULL, NULL);
 
 	(void)snprintf(wanted, sizeof wanted,
 		"waits: job %lld (turns 1) runs on the same table",
@@ -191,9 +191,10 @@ static void test_two_tables_at_once(void **state)
 	make_table("left_hand", 40);
 	make_table("right_hand", 40);
 	gate_close(15);
-	job_submit("left", "left_hand", 10, "n = n + 1 + gate_pass(id)", NULL);
-	job_submit(
-		"right", "right_hand", 10, "n = n + 1 + gate_pass(id)", NULL);
+	job_submit("left", "left_hand", 10, "n = n + 1 + gate_pass(id)", NULL,
+		NULL);
+	job_submit("right", "right_hand", 10, "n = n + 1 + gate_pass(id)", NULL,
+		NULL);
 	/* Both stand at the gate, so both run. */
 	gate_wait("left");
 	gate_wait("right");
@@ -223,7 +224,7 @@ static void test_sigterm_gives_the_job_back(void **state)
 	(void)state;
 	make_table("half", 100);
 	gate_close(45);
-	job_submit("half", "half", 10, "n = n + 1 + gate_pass(id)", NULL);
+	job_submit("half", "half", 10, "n = n + 1 + gate_pass(id)", NULL, NULL);
 	gate_wait("half");
 	/* It ends the batch in flight, and begins no other. */
 	assert_int_equal(kill(daemon_pid(shop.daemon), SIGTERM), 0);
@@ -268,7 +269,7 @@ static void test_polling_finds_a_job(void **state)
 
 	sql_exec(shop.db,
 		"ALTER TABLE backfill.jobs DISABLE TRIGGER jobs_4_submitted");
-	job_submit("unheard", "unheard", 10, "n = n + 1", NULL);
+	job_submit("unheard", "unheard", 10, "n = n + 1", NULL, NULL);
 	sql_exec(shop.db,
 		"ALTER TABLE backfill.jobs ENABLE TRIGGER jobs_4_submitted");
 	assert_succeeded("unheard", 30, 30);

@@ -21,7 +21,7 @@ static void start_job(const char *name)
 	job_submit(name, name, BATCH,
 		"n = n + 1 + gate_pass(id), tx = txid_current(),"
 		" seen = current_setting('lock_timeout')",
-		NULL);
+		NULL, NULL);
 	gate_wait(name);
 	assert_int_equal(sql_int(shop.db,
 				 "SELECT r.seq FROM backfill.ranges r"
@@ -43,11 +43,10 @@ static void wait_released(const char *name)
 
 static void assert_job(const char *name, const char *wanted)
 {
-	assert_string_equal(
-		sql_text(shop.db,
-			"SELECT format('%%s: %%s', state, reason)"
-			" FROM backfill.progress WHERE name = '%s'",
-			name),
+	assert_string_equal(sql_text(shop.db,
+				    "SELECT format('%%s: %%s', state, reason)"
+				    " FROM backfill.progress WHERE name = '%s'",
+				    name),
 		wanted);
 }
 
@@ -123,7 +122,7 @@ static void test_pause_of_a_queued_job(void **state)
 {
 	(void)state;
 	start_job("first");
-	job_submit("second", "first", BATCH, "n = n * 10", NULL);
+	job_submit("second", "first", BATCH, "n = n * 10", NULL, NULL);
 	sql_exec(shop.db, "SELECT backfill.pause(%lld)",
 		(long long)job_id("second"));
 	gate_open();
@@ -164,8 +163,8 @@ static void test_cancel_ends_the_batch_in_flight(void **state)
 			"SELECT 'cannot resume job %lld: it is cancelled'",
 			(long long)job_id("cancelled")));
 	assert_string_equal(failure.detail, "");
-	assert_string_equal(failure.hint,
-		"Submit a new job to change the table again.");
+	assert_string_equal(
+		failure.hint, "Submit a new job to change the table again.");
 }
 
 static void test_control_of_an_unknown_job(void **state)
@@ -200,7 +199,7 @@ static void test_stop_all_and_start_all(void **state)
 	wait_released("stopped_a");
 	wait_released("stopped_b");
 	/* Submitted meanwhile, it does not begin at all. */
-	job_submit("stopped_c", "stopped_a", BATCH, "n = n * 10", NULL);
+	job_submit("stopped_c", "stopped_a", BATCH, "n = n * 10", NULL, NULL);
 	assert_batches("stopped_a", 4);
 	assert_batches("stopped_b", 4);
 	assert_job("stopped_a",

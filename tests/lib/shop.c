@@ -68,20 +68,24 @@ static char *quote(const char *text)
 }
 
 void job_submit(const char *name, const char *target, int rows,
-	const char *set_clause, const char *where_clause)
+	const char *set_clause, const char *where_clause,
+	const char *key_columns)
 {
 	char *set = quote(set_clause);
 	char *where = quote(where_clause);
 	char *table = quote(target);
+	char *keys = quote(key_columns);
 
 	sql_exec(shop.app,
 		"INSERT INTO backfill.jobs (name, target, set_clause,"
-		" where_clause, batch_rows, max_batch_rows, statement_timeout)"
-		" VALUES ('%s', %s, %s, %s, %d, %d, '10min')",
-		name, table, set, where, rows, rows);
+		" where_clause, key_columns, batch_rows, max_batch_rows,"
+		" statement_timeout)"
+		" VALUES ('%s', %s, %s, %s, %s, %d, %d, '10min')",
+		name, table, set, where, keys, rows, rows);
 	free(set);
 	free(where);
 	free(table);
+	free(keys);
 }
 
 int64_t job_id(const char *name)

@@ -34,10 +34,12 @@ int shop_stop(void **state);
 void shop_restart_daemon(void);
 
 /* An UPDATE in batches of rows exactly, submitted by app. The clauses are
- * SQL text as they stand; where may be NULL. Statements may take minutes:
- * a test that holds a batch must not meet the timeout. */
+ * SQL text as they stand; where_clause and key_columns (an array literal)
+ * may be NULL. Statements may take minutes: a test that holds a batch must
+ * not meet the timeout. */
 void job_submit(const char *name, const char *target, int rows,
-	const char *set_clause, const char *where_clause);
+	const char *set_clause, const char *where_clause,
+	const char *key_columns);
 
 int64_t job_id(const char *name);
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The unit tests once more, under the sanitizers of both compilers and
-# under valgrind.
+# under valgrind; and jobs on real servers, with the daemon under gcc's
+# sanitizers and under valgrind: started, stopped, nothing leaked.
 . "$(dirname "$0")/../lib/shell.sh"
 
 # Each in a folder of its own: make may build elsewhere at the same time.
@@ -24,7 +25,25 @@ unit_tests_pass_under_valgrind() {
 	run_unit valgrind "valgrind -q --error-exitcode=99 --leak-check=full"
 }
 
+run_jobs() {
+	JOBS=1 TEST_LOGS=build/test-logs/$1 TESTS=$2 tests/run integration
+}
+
+jobs_run_under_gcc_sanitizers() {
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+	BACKFILL_BUILD_DIR=$PWD/build/asan run_jobs asan-jobs \
+		'test_job test_job_control test_engine_close test_pgc_close'
+}
+
+jobs_run_under_valgrind() {
+	export BACKFILL_WRAPPER="valgrind -q --error-exitcode=99 \
+--leak-check=full"
+	run_jobs valgrind-jobs test_job
+}
+
 run_test unit_tests_pass_under_gcc_sanitizers
 run_test unit_tests_pass_under_clang_sanitizers
 run_test unit_tests_pass_under_valgrind
+run_test jobs_run_under_gcc_sanitizers
+run_test jobs_run_under_valgrind
 finish_tests

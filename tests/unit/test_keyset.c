@@ -30,7 +30,7 @@ static const struct fence fence = {
 	"a = 1 -- one\n"                                                       \
 	"\tFROM __backfill_c\n"                                                \
 	"\tWHERE " guard "\n\t\tAND t.id = __backfill_c.__backfill_k1\n"       \
-	"\tRETURNING t.id AS __backfill_k1,\n"                                 \
+	"\tRETURNING __backfill_c.__backfill_k1,\n"                            \
 	"\t\t(t.id = __backfill_c.__backfill_k1) AS __backfill_same,\n"        \
 	"\t\t(\n" still "\n) IS TRUE AS __backfill_still)\n"
 #define RESULT                                                                 \
@@ -251,8 +251,8 @@ static void test_batch_of_composite_key(void **state)
 		"\tWHERE " ROWS "\n"
 		"\t\tAND " REGION " = __backfill_c.__backfill_k1\n"
 		"\t\tAND t.\"Id\" = __backfill_c.__backfill_k2\n"
-		"\tRETURNING t.region AS __backfill_k1,"
-		" t.\"Id\" AS __backfill_k2,\n"
+		"\tRETURNING __backfill_c.__backfill_k1,"
+		" __backfill_c.__backfill_k2,\n"
 		"\t\t(" REGION " = __backfill_c.__backfill_k1"
 		" AND t.\"Id\" = __backfill_c.__backfill_k2)"
 		" AS __backfill_same,\n"
