@@ -11,6 +11,7 @@ SET LOCAL ROLE backfill_owner;
 --   BF020 no usable key       BF021 SET of a key column
 --   BF022 table or key redefined in mid-job
 --   BF023 rows held beyond hole_timeout
+--   BF024 given back for the same reason ten times within a minute
 
 -- Whether current_user may see and steer what run_as may do. A role that
 -- was dropped is nobody's.

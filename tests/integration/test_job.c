@@ -266,6 +266,11 @@ static void test_polling_finds_a_job(void **state)
 	poller = daemon_start(shop.cluster, "shop",
 		"daemon: {lease: 5s, poll_interval: 200ms}\nbatch: {}\n");
 	daemon_wait_log(poller, "serving", SHOP_WAIT_SECONDS);
+	/* Its first look, which polls nothing, is over. */
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity"
+		" WHERE application_name = 'backfilld' AND state = 'idle'"
+		" AND query LIKE '%%backfill.claim(%%')");
 
 	sql_exec(shop.db,
 		"ALTER TABLE backfill.jobs DISABLE TRIGGER jobs_4_submitted");
