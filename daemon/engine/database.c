@@ -20,9 +20,8 @@
  *
  * A notification is a hint; polling finds everything without it. */
 
-#include "engine/database.h"
+#include "database_internal.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +30,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/sm.h"
-#include "engine/host.h"
-#include "engine/runner.h"
-#include "rules/retry.h"
 #include "store/queue.h"
 
 enum {
@@ -44,8 +39,6 @@ enum {
 	LOCK_TIMEOUT_LEAST_MS = 100,
 	LOCK_TIMEOUT_MOST_MS = 2000
 };
-
-enum database_state { CONNECTING, LOGIN, SERVING, PAUSING, STOPPING, CLOSED };
 
 static const struct sm_state states[] = {
 	[CONNECTING] = { "connecting",
@@ -58,44 +51,16 @@ static const struct sm_state states[] = {
 	[CLOSED] = { "closed", 0 },
 };
 
-struct database {
-	struct host host; /* lent to the runners */
-	struct sm state;
-	database_end_cb on_end;
-	void *data;
-
-	struct pgc *conn; /* host.control points to it while it serves */
-	struct retry retry;
-	uv_timer_t pause;
-	uv_timer_t heartbeat;
-	uv_timer_t poll;
-	int timers_open;
-	uint64_t heartbeat_sent_ms;
-
-	struct runner **runners; /* workers slots; NULL: free */
-	size_t workers;
-	size_t running;
-
-	int looking;	/* a look at the queue is under way */
-	int look_again; /* and something happened meanwhile */
-	int stop_asked;
-	int served; /* was registered once */
-	int unregistering;
-	struct err failure; /* why it ended; code 0: it was asked to */
-};
-
 static void connect_control(struct database *db);
-static void look(struct database *db);
-static void maybe_stopped(struct database *db);
 
-static const char *name_of(const struct database *db)
+const char *database_name(const struct database *db)
 {
 	return db->host.database->name;
 }
 
 /* ---- the end ---- */
 
-static void maybe_free(struct database *db)
+void database_maybe_free(struct database *db)
 {
 	if (db->state.state != CLOSED || db->timers_open > 0 ||
 		db->running > 0 || db->conn != NULL) {
@@ -111,7 +76,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct database *db = handle->data;
 
 	db->timers_open--;
-	maybe_free(db);
+	database_maybe_free(db);
 }
 
 static void on_last_closed(void *data)
@@ -119,7 +84,7 @@ static void on_last_closed(void *data)
 	struct database *db = data;
 
 	db->conn = NULL;
-	maybe_free(db);
+	database_maybe_free(db);
 }
 
 /* From any state: nothing is said to the server any more. */
@@ -164,7 +129,7 @@ static void on_closed(void *data)
 
 	db->conn = NULL;
 	if (db->state.state == CLOSED) {
-		maybe_free(db);
+		database_maybe_free(db);
 		return;
 	}
 	(void)uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
@@ -179,12 +144,12 @@ static void reconnect(struct database *db, const struct err *e)
 		return;
 	}
 	if (db->state.state == STOPPING) {
-		log_warning("%s: %s -> end without signing off", name_of(db),
-			e->message);
+		log_warning("%s: %s -> end without signing off",
+			database_name(db), e->message);
 		finish(db);
 		return;
 	}
-	log_warning("%s: %s: %s -> connect again", name_of(db),
+	log_warning("%s: %s: %s -> connect again", database_name(db),
 		sm_name(&db->state), e->message);
 	sm_move(&db->state, PAUSING);
 	db->host.control = NULL;
@@ -196,7 +161,7 @@ static void reconnect(struct database *db, const struct err *e)
 
 /* A reply of the control connection. Errors of the server are told and
  * leave the connection; others end it. Returns whether to go on. */
-static int reply_is_well(
+int database_reply_is_well(
 	struct database *db, const char *what, const struct err *e)
 {
 	if (db->state.state != SERVING && db->state.state != STOPPING) {
@@ -208,8 +173,8 @@ static int reply_is_well(
 	if (e->code != BFE_SQL) {
 		reconnect(db, e);
 	} else {
-		log_warning("%s: %s: %s: %s -> again later", name_of(db), what,
-			e->sqlstate, e->message);
+		log_warning("%s: %s: %s: %s -> again later", database_name(db),
+			what, e->sqlstate, e->message);
 	}
 	return 0;
 }
@@ -233,7 +198,7 @@ static void on_renewed(
 		lose_incarnation(db, e);
 		return;
 	}
-	if (reply_is_well(db, "heartbeat", e)) {
+	if (database_reply_is_well(db, "heartbeat", e)) {
 		/* From when it was sent: the server's lease began later. */
 		db->host.renewed_ms = db->heartbeat_sent_ms;
 	}
@@ -249,162 +214,16 @@ static void on_heartbeat(uv_timer_t *timer)
 
 /* ---- the queue ---- */
 
-static void on_runner_end(void *data, struct runner *r)
-{
-	struct database *db = data;
-
-	for (size_t i = 0; i < db->workers; i++) {
-		if (db->runners[i] == r) {
-			db->runners[i] = NULL;
-		}
-	}
-	db->running--;
-	if (db->state.state == CLOSED) {
-		maybe_free(db);
-	} else if (db->stop_asked) {
-		maybe_stopped(db);
-	} else {
-		look(db);
-	}
-}
-
-static size_t free_slot(const struct database *db)
-{
-	size_t i = 0;
-
-	while (i < db->workers && db->runners[i] != NULL) {
-		i++;
-	}
-	return i;
-}
-
-static void looked(struct database *db)
-{
-	db->looking = 0;
-	if (db->stop_asked) {
-		maybe_stopped(db);
-	} else if (db->look_again) {
-		look(db);
-	}
-}
-
-static void claim(struct database *db);
-
-static void on_claimed(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct database *db = data;
-	struct queue_claim c;
-	struct runner *r;
-
-	if (!reply_is_well(db, "claim", e) || db->state.state != SERVING ||
-		queue_read_claim(request, &c) != 0) {
-		looked(db);
-		return;
-	}
-	log_info("%s: job %lld (%s) as %s, epoch %lld -> %s", name_of(db),
-		(long long)c.job_id, c.name, c.run_as, (long long)c.epoch,
-		c.taken_over ? "taken over" : "claimed");
-	r = runner_start(&db->host, &c, on_runner_end, db);
-	db->runners[free_slot(db)] = r;
-	db->running++;
-	if (db->stop_asked) {
-		runner_stop(r);
-	}
-	claim(db);
-}
-
-static void claim(struct database *db)
-{
-	if (db->stop_asked || db->state.state != SERVING ||
-		free_slot(db) == db->workers || !host_may_begin(&db->host)) {
-		looked(db);
-		return;
-	}
-	pgc_send(db->conn, queue_claim(db->host.incarnation), on_claimed, db);
-}
-
-static void on_orphan_released(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	(void)request;
-	(void)reply_is_well(data, "release", e);
-}
-
-/* A job of ours that no runner has: its run ended without a word, or the
- * reply to a claim was lost. Any daemon may have it. */
-static void release_orphan(
-	struct database *db, const struct pgc_request *work, int row)
-{
-	log_warning("%s: job %lld is ours and nobody runs it -> release",
-		name_of(db), (long long)queue_work_job(work, row));
-	pgc_send(db->conn,
-		queue_release(db->host.incarnation, queue_work_job(work, row),
-			queue_work_epoch(work, row),
-			"released: its run had ended unheard"),
-		on_orphan_released, db);
-}
-
-static struct runner *find_runner(const struct database *db, int64_t job)
-{
-	for (size_t i = 0; i < db->workers; i++) {
-		if (db->runners[i] != NULL &&
-			runner_job(db->runners[i]) == job) {
-			return db->runners[i];
-		}
-	}
-	return NULL;
-}
-
-/* Somebody may have paused, cancelled or stopped what we run. */
-static void compare_work(struct database *db, const struct pgc_request *work)
-{
-	for (int row = 0; row < queue_work_count(work); row++) {
-		struct runner *r = find_runner(db, queue_work_job(work, row));
-		const char *state = queue_work_state(work, row);
-
-		if (r == NULL) {
-			release_orphan(db, work, row);
-		} else if (strcmp(state, "running") != 0 &&
-			runner_epoch(r) == queue_work_epoch(work, row)) {
-			runner_wake(r, strcmp(state, "cancelled") == 0);
-		}
-	}
-}
-
-static void on_work(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct database *db = data;
-
-	if (!reply_is_well(db, "work", e)) {
-		looked(db);
-		return;
-	}
-	compare_work(db, request);
-	claim(db);
-}
-
-static void look(struct database *db)
-{
-	db->look_again = db->looking;
-	if (db->looking || db->state.state != SERVING) {
-		return;
-	}
-	db->looking = 1;
-	pgc_send(db->conn, queue_my_work(db->host.incarnation), on_work, db);
-}
-
 static void on_poll(uv_timer_t *timer)
 {
-	look(timer->data);
+	database_look(timer->data);
 }
 
 static void on_notify(void *data, const char *channel, const char *payload)
 {
 	(void)channel;
 	(void)payload;
-	look(data);
+	database_look(data);
 }
 
 /* ---- connecting ---- */
@@ -423,9 +242,9 @@ static void serve(struct database *db)
 	(void)uv_timer_start(&db->heartbeat, on_heartbeat, third_ms, third_ms);
 	(void)uv_timer_start(&db->poll, on_poll, poll_ms, poll_ms);
 	if (db->stop_asked) {
-		maybe_stopped(db);
+		database_maybe_stopped(db);
 	} else {
-		look(db);
+		database_look(db);
 	}
 }
 
@@ -433,7 +252,7 @@ static void serve(struct database *db)
  * moment of somebody's maintenance. */
 static void refuse(struct database *db, struct err *e)
 {
-	err_wrap(e, "database \"%s\"", name_of(db));
+	err_wrap(e, "database \"%s\"", database_name(db));
 	if (db->served) {
 		reconnect(db, e);
 	} else {
@@ -469,7 +288,8 @@ static void on_registered(
 		db->host.incarnation = queue_read_incarnation(request);
 	}
 	log_info("%s: connected as daemon %lld, %zu workers -> serving",
-		name_of(db), (long long)db->host.incarnation, db->workers);
+		database_name(db), (long long)db->host.incarnation,
+		db->workers);
 	serve(db);
 }
 
@@ -540,7 +360,7 @@ static void on_notice(void *data, const char *sqlstate, const char *message)
 {
 	struct database *db = data;
 
-	log_debug("%s: notice %s: %s", name_of(db), sqlstate, message);
+	log_debug("%s: notice %s: %s", database_name(db), sqlstate, message);
 }
 
 static void connect_control(struct database *db)
@@ -557,7 +377,7 @@ static void connect_control(struct database *db)
 		.data = db,
 	};
 
-	(void)snprintf(name, sizeof name, "%s control", name_of(db));
+	(void)snprintf(name, sizeof name, "%s control", database_name(db));
 	db->conn = pgc_new(db->host.loop, &options);
 	pgc_connect(db->conn, on_connected, db);
 }
@@ -595,14 +415,14 @@ static void on_unregistered(
 
 	(void)request;
 	if (e != NULL) {
-		log_warning(
-			"%s: could not sign off: %s", name_of(db), e->message);
+		log_warning("%s: could not sign off: %s", database_name(db),
+			e->message);
 	}
 	finish(db);
 }
 
 /* All runners have ended: sign off, unless there is nobody to tell. */
-static void maybe_stopped(struct database *db)
+void database_maybe_stopped(struct database *db)
 {
 	if (db->running > 0 || db->state.state == CLOSED || db->unregistering) {
 		return;
@@ -634,7 +454,7 @@ void database_stop(struct database *db)
 			runner_stop(db->runners[i]);
 		}
 	}
-	maybe_stopped(db);
+	database_maybe_stopped(db);
 }
 
 void database_abandon(struct database *db)

@@ -1,4 +1,4 @@
-#include "store/work.h"
+#include "work_internal.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -8,21 +8,17 @@
 
 #include "base/mem.h"
 
-/* For statements that touch our own few rows. */
-enum { SHORT_DEADLINE_MS = 15000 };
-
 static const char BEGIN_SQL[] =
 	"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-/* "backfill.function(job, range, epoch" – the rest is the caller's. */
-static void add_call(
+void work_add_call(
 	struct text *sql, const char *function, const struct fence *f)
 {
 	text_addf(sql, "backfill.%s(%" PRId64 ", %" PRId32 ", %" PRId64,
 		function, f->job_id, f->range, f->epoch);
 }
 
-static void add_key(struct text *sql, const struct key *key)
+void work_add_key(struct text *sql, const struct key *key)
 {
 	char *literal;
 
@@ -36,26 +32,13 @@ static void add_key(struct text *sql, const struct key *key)
 	free(literal);
 }
 
-static void add_text(struct pgc_request *r, struct text *sql)
+void work_add_text(struct pgc_request *r, struct text *sql)
 {
 	pgc_add(r, sql->data);
 	text_close(sql);
 }
 
-static void add_begin_batch(struct pgc_request *r, const struct fence *f)
-{
-	struct text sql;
-
-	text_init(&sql);
-	text_add(&sql,
-		"SELECT batch_rows, max_batch_rows, target_batch_time_ms,"
-		" wal_lsn FROM ");
-	add_call(&sql, "begin_batch", f);
-	text_addf(&sql, ", %" PRId64 ")", f->seq);
-	add_text(r, &sql);
-}
-
-static struct pgc_request *begin(uint64_t deadline_ms)
+struct pgc_request *work_begin(uint64_t deadline_ms)
 {
 	struct pgc_request *r = pgc_request_new(deadline_ms);
 
@@ -114,12 +97,12 @@ static void add_settings(
 struct pgc_request *work_attach(const struct fence *fence,
 	const struct work_settings *s, int server_version)
 {
-	struct pgc_request *r = begin(SHORT_DEADLINE_MS);
+	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
 	struct text sql;
 
 	text_init(&sql);
 	add_settings(&sql, s, server_version);
-	add_text(r, &sql);
+	work_add_text(r, &sql);
 
 	text_init(&sql);
 	text_add(&sql,
@@ -128,12 +111,12 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" key_index_oid, hi, cursor, seq, finished, last_batch_rows,"
 		" statement_timeout_ms, batch_rows, max_batch_rows,"
 		" target_batch_time_ms FROM ");
-	add_call(&sql, "attach", fence);
+	work_add_call(&sql, "attach", fence);
 	text_add(&sql,
 		", (SELECT a.backend_start FROM "
 		"pg_catalog.pg_stat_get_activity("
 		"pg_catalog.pg_backend_pid()) a))");
-	add_text(r, &sql);
+	work_add_text(r, &sql);
 
 	pgc_add(r, "COMMIT");
 	return r;
@@ -223,11 +206,11 @@ struct pgc_request *work_bound(const struct keyset *k)
 
 	text_init(&sql);
 	keyset_bound_sql(k, &sql);
-	add_text(r, &sql);
+	work_add_text(r, &sql);
 
 	text_init(&sql);
 	text_addf(&sql, "EXPLAIN SELECT FROM ONLY %s", k->table);
-	add_text(r, &sql);
+	work_add_text(r, &sql);
 	return r;
 }
 
@@ -251,17 +234,17 @@ void work_read_bound(const struct pgc_request *r, const struct keyset *k,
 struct pgc_request *work_begin_job(const struct fence *fence,
 	const struct keyset *k, const struct key *bound, int64_t rows_estimate)
 {
-	struct pgc_request *r = begin(SHORT_DEADLINE_MS);
+	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
 	struct text sql;
 
 	text_init(&sql);
 	text_add(&sql, "SELECT ");
-	add_call(&sql, "begin_job", fence);
+	work_add_call(&sql, "begin_job", fence);
 	text_addf(&sql, ", %" PRIu32 ", %" PRIu32 ", ", k->table_oid,
 		k->index_oid);
-	add_key(&sql, bound);
+	work_add_key(&sql, bound);
 	text_addf(&sql, ", %" PRId64 ")", rows_estimate);
-	add_text(r, &sql);
+	work_add_text(r, &sql);
 	pgc_add(r, "COMMIT");
 	return r;
 }
@@ -277,220 +260,4 @@ int work_read_begun(const struct pgc_request *r, struct err *e)
 	err_set(e, BFE_SQL, "waits: another job runs on the table");
 	memcpy(e->sqlstate, "BF011", sizeof e->sqlstate);
 	return e->code;
-}
-
-/* ---- windows and batches ---- */
-
-struct pgc_request *work_window(const struct keyset *k, const struct key *lo,
-	const struct key *hi, int64_t limit, uint64_t deadline_ms)
-{
-	struct pgc_request *r = pgc_request_new(deadline_ms);
-	struct text sql;
-
-	text_init(&sql);
-	keyset_window_sql(k, &sql, lo, hi, limit);
-	add_text(r, &sql);
-	return r;
-}
-
-static void read_window(
-	const PGresult *row, struct key *storage, struct run_event *ev)
-{
-	key_close(storage);
-	ev->window_rows = PQntuples(row) > 0 ? pgc_int(row, 0, 0) : 0;
-	for (int i = 1; i < PQnfields(row) && PQntuples(row) > 0; i++) {
-		key_add(storage, pgc_text(row, 0, i));
-	}
-	ev->window_hi = storage;
-}
-
-void work_read_window(
-	const struct pgc_request *r, struct key *storage, struct run_event *ev)
-{
-	read_window(pgc_result(r, 0), storage, ev);
-}
-
-enum { BATCH_BEGIN = 1, BATCH_CHANGE = 2, BATCH_WINDOW = 3, BATCH_COMMIT = 5 };
-
-struct pgc_request *work_batch(const struct keyset *k,
-	const struct fence *fence, const struct keyset_window *window,
-	const struct key *range_hi, int64_t next_limit, uint64_t deadline_ms)
-{
-	struct pgc_request *r = begin(deadline_ms);
-	struct text sql;
-
-	add_begin_batch(r, fence);
-
-	text_init(&sql);
-	keyset_batch_sql(k, &sql, fence, window);
-	add_text(r, &sql);
-
-	text_init(&sql);
-	keyset_window_sql(k, &sql, window->hi, range_hi, next_limit);
-	add_text(r, &sql);
-
-	/* What was deferred must fail here, where the batch can be undone
-	 * and the error be told. */
-	pgc_add(r, "SET CONSTRAINTS ALL IMMEDIATE");
-	pgc_add(r, "COMMIT");
-	return r;
-}
-
-/* PostgreSQL docs, 34.3: the tag of a COMMIT that rolled back is
- * "ROLLBACK". */
-static int check_commit(const struct pgc_request *r, int index, struct err *e)
-{
-	/* libpq takes the result without const and does not change it. */
-	const char *tag =
-		PQcmdStatus((PGresult *)(uintptr_t)pgc_result(r, index));
-
-	if (tag == NULL || strcmp(tag, "COMMIT") != 0) {
-		return err_set(e, BFE_PROTOCOL,
-			"COMMIT of a batch was answered with \"%s\"",
-			tag != NULL ? tag : "");
-	}
-	return 0;
-}
-
-/* "16/B374D848" as a number of bytes. */
-static int64_t read_lsn(const char *lsn)
-{
-	unsigned high = 0;
-	unsigned low = 0;
-
-	(void)sscanf(lsn, "%X/%X", &high, &low);
-	return (int64_t)((uint64_t)high << 32 | low);
-}
-
-int work_read_batch(const struct pgc_request *r, struct key *storage,
-	struct run_event *ev, struct err *e)
-{
-	const PGresult *limits = pgc_result(r, BATCH_BEGIN);
-	const PGresult *counts = pgc_result(r, BATCH_CHANGE);
-
-	if (check_commit(r, BATCH_COMMIT, e) != 0) {
-		return e->code;
-	}
-	ev->batch_rows = pgc_int(limits, 0, 0);
-	ev->max_batch_rows = pgc_int(limits, 0, 1);
-	ev->target_us = pgc_int(limits, 0, 2) * 1000;
-	ev->sample.rows_changed = pgc_int(counts, 0, 2);
-	ev->sample.elapsed_us = (int64_t)pgc_elapsed_us(r);
-	ev->sample.wal_bytes = read_lsn(pgc_text(counts, 0, 3)) -
-		read_lsn(pgc_text(limits, 0, 3));
-	read_window(pgc_result(r, BATCH_WINDOW), storage, ev);
-	return 0;
-}
-
-int work_failed_in_job(const struct pgc_request *r)
-{
-	return pgc_failed_at(r) > BATCH_BEGIN;
-}
-
-struct pgc_request *work_skip_window(const struct fence *fence,
-	const struct key *up_to, int64_t rows_read, uint64_t deadline_ms)
-{
-	struct pgc_request *r = begin(deadline_ms);
-	struct text sql;
-
-	text_init(&sql);
-	text_add(&sql, "SELECT ");
-	add_call(&sql, "skip_window", fence);
-	text_addf(&sql, ", %" PRId64 ", ", fence->seq);
-	add_key(&sql, up_to);
-	text_addf(&sql, ", %" PRId64 ")", rows_read);
-	add_text(r, &sql);
-	pgc_add(r, "COMMIT");
-	return r;
-}
-
-/* ---- holes ---- */
-
-struct pgc_request *work_next_hole(const struct fence *fence, int64_t after)
-{
-	struct pgc_request *r = pgc_request_new(SHORT_DEADLINE_MS);
-	struct text sql;
-
-	text_init(&sql);
-	text_add(&sql, "SELECT id, is_window, lo, hi, age_ms, remaining FROM ");
-	add_call(&sql, "list_holes", fence);
-	text_addf(&sql, ", %" PRId64 ")", after);
-	add_text(r, &sql);
-	return r;
-}
-
-int work_read_hole(const struct pgc_request *r, struct run_hole *hole,
-	struct run_event *ev, struct err *e)
-{
-	const PGresult *row = pgc_result(r, 0);
-
-	ev->hole = NULL;
-	if (PQntuples(row) == 0) {
-		return 0;
-	}
-	hole->id = pgc_int(row, 0, 0);
-	hole->is_window = pgc_bool(row, 0, 1);
-	hole->age_ms = pgc_int(row, 0, 4);
-	hole->remaining = pgc_int(row, 0, 5);
-	if (key_parse(&hole->lo, pgc_text(row, 0, 2)) != 0 ||
-		key_parse(&hole->hi, pgc_text(row, 0, 3)) != 0) {
-		return err_set(e, BFE_PROTOCOL,
-			"unexpected result of backfill.list_holes");
-	}
-	ev->hole = hole;
-	return 0;
-}
-
-enum { DRAIN_COMMIT = 6 };
-
-struct pgc_request *work_drain_hole(const struct keyset *k,
-	const struct fence *fence, const struct run_hole *hole,
-	uint64_t deadline_ms)
-{
-	struct pgc_request *r = begin(deadline_ms);
-	struct text sql;
-
-	add_begin_batch(r, fence);
-
-	/* The only lock that waits, and the first of the table. Twice: whoever
-	 * held the row may have deleted it and inserted the key again, which
-	 * the first statement's snapshot does not see. */
-	text_init(&sql);
-	keyset_lock_sql(k, &sql, &hole->hi);
-	pgc_add(r, sql.data);
-	add_text(r, &sql);
-
-	text_init(&sql);
-	keyset_hole_sql(k, &sql, fence, &hole->hi, hole->id);
-	add_text(r, &sql);
-	pgc_add(r, "SET CONSTRAINTS ALL IMMEDIATE");
-	pgc_add(r, "COMMIT");
-	return r;
-}
-
-int work_read_drained(const struct pgc_request *r, struct err *e)
-{
-	return check_commit(r, DRAIN_COMMIT, e);
-}
-
-struct pgc_request *work_finish_range(const struct fence *fence)
-{
-	struct pgc_request *r = begin(SHORT_DEADLINE_MS);
-	struct text sql;
-
-	text_init(&sql);
-	text_add(&sql, "SELECT ");
-	add_call(&sql, "finish_range", fence);
-	text_addf(&sql, ", %" PRId64 ")", fence->seq);
-	add_text(r, &sql);
-	pgc_add(r, "COMMIT");
-	return r;
-}
-
-struct pgc_request *work_rollback(void)
-{
-	struct pgc_request *r = pgc_request_new(SHORT_DEADLINE_MS);
-
-	pgc_add(r, "ROLLBACK");
-	return r;
 }

@@ -323,6 +323,40 @@ static void test_random_terminations(void **state)
 	finish();
 }
 
+/* COMMIT waits for a standby that is not there. A backend that is terminated
+ * then has committed, and says nothing but that it ends (pitfall of
+ * PostgreSQL's synchronous replication): the batch must not be sent again. */
+static void test_runner_while_committing(void **state)
+{
+	int64_t epoch, done;
+
+	(void)state;
+	make_job("committing");
+	wait_batches(3);
+	sql_exec(db, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+	sql_exec(db,
+		"SET synchronous_commit = local;"
+		" SELECT pg_reload_conf()");
+	sql_exec(db,
+		"UPDATE backfill.jobs SET synchronous_commit = 'on'"
+		" WHERE id = %lld",
+		(long long)job);
+	for (int i = 0; i < 4; i++) {
+		wait_runner("a.wait_event = 'SyncRep'");
+		epoch = column("epoch");
+		done = column("rows_done");
+		terminate_runner();
+		wait_epoch_above(epoch);
+		/* It had committed, unseen so far. */
+		assert_int_equal(column("rows_done"), done + 10);
+		assert_checkpoint();
+	}
+	sql_exec(db, "ALTER SYSTEM RESET synchronous_standby_names");
+	sql_exec(db, "SELECT pg_reload_conf()");
+	wait_batches(3);
+	finish();
+}
+
 /* ---- the server */
 
 static void test_server_crash(void **state)
@@ -392,6 +426,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runner_in_a_batch),
 		cmocka_unit_test(test_runner_between_batches),
+		cmocka_unit_test(test_runner_while_committing),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_row_of_the_daemon_removed),
 		cmocka_unit_test(test_lost_reply_of_a_claim),

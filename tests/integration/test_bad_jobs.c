@@ -217,6 +217,8 @@ static const struct bad_job bad_jobs[] = {
 		"table public.mixed_key has no usable key", NO_KEY },
 	{ "invalid key", "invalid_key", "n = 1", NULL, NULL, "BF020",
 		"table public.invalid_key has no usable key", NO_KEY },
+	{ "unvalidated key", "unvalidated_key", "n = 1", NULL, NULL, "BF020",
+		"table public.unvalidated_key has no usable key", NO_KEY },
 	{ "key columns none", "victim", "n = 1", NULL, "{note}", "BF020",
 		"table public.victim has no usable key on columns {note}",
 		NO_KEY },
@@ -292,7 +294,9 @@ static const char TABLES_SQL[] =
 	"CREATE TABLE mixed_key (id bigint NOT NULL, b int NOT NULL, n int);"
 	"CREATE UNIQUE INDEX ON mixed_key (id, b DESC);"
 	"CREATE TABLE invalid_key (id bigint NOT NULL, n int);"
-	"INSERT INTO invalid_key VALUES (1), (1)";
+	"INSERT INTO invalid_key VALUES (1), (1);"
+	"CREATE TABLE unvalidated_key (id bigint NOT NULL, n int);"
+	"CREATE UNIQUE INDEX ON unvalidated_key (id)";
 
 static const char FOREIGN_SQL[] =
 	"CREATE TABLE not_mine (id bigint PRIMARY KEY, n int);"
@@ -316,9 +320,13 @@ static int start(void **state)
 	(void)shop_start(state);
 	sql_exec(shop.app, "%s", TABLES_SQL);
 	sql_exec(shop.db, "%s", FOREIGN_SQL);
-	/* Leaves an invalid index behind. */
+	/* Leaves an index behind that is not ready; one that is, and was not
+	 * validated, takes a crash. */
 	sql_fails(shop.app, NULL,
 		"CREATE UNIQUE INDEX CONCURRENTLY ON invalid_key (id)");
+	sql_exec(shop.db,
+		"UPDATE pg_index SET indisvalid = false"
+		" WHERE indrelid = 'unvalidated_key'::regclass");
 	return 0;
 }
 

@@ -403,17 +403,23 @@ static void test_parent_of_an_open_insert(void **state)
 }
 
 /* A person who leaves a change of the job's row open makes no batch wait:
- * the whole range is worked off. */
+ * the whole range is worked off, and its hole. */
 static void test_locked_job_row(void **state)
 {
 	(void)state;
-	make_table("person", 300);
-	sql_exec(holder, "BEGIN; SELECT FROM person WHERE id = 300 FOR UPDATE");
+	make_table("person", 5000);
+	sql_exec(holder, "BEGIN; SELECT FROM person WHERE id = 1 FOR UPDATE");
 	submit("person", 10, "n = n + 1", "");
-	wait_holes("person", 1);
+	sql_wait(db, WAIT_SECONDS,
+		"SELECT batches > 1 FROM backfill.progress"
+		" WHERE name = 'person'");
 	sql_exec(app,
 		"BEGIN; UPDATE backfill.jobs SET lock_timeout = '1s'"
 		" WHERE name = 'person'");
+	assert_true(sql_true(db,
+		"SELECT key <> last_key FROM backfill.progress"
+		" WHERE name = 'person'"));
+	wait_holes("person", 1);
 	sql_exec(holder, "ROLLBACK");
 	sql_wait(db, WAIT_SECONDS,
 		"SELECT r.finished_at IS NOT NULL FROM backfill.ranges r JOIN"
@@ -423,7 +429,7 @@ static void test_locked_job_row(void **state)
 				    " WHERE name = 'person'"),
 		"running");
 	sql_exec(app, "COMMIT");
-	assert_each_once("person", 300);
+	assert_each_once("person", 5000);
 }
 
 #define TEST(function) cmocka_unit_test_teardown(function, let_go)

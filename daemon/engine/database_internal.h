@@ -1,0 +1,62 @@
+/* database_internal.h: the private parts of a database, shared by
+ * database*.c. */
+#ifndef BACKFILL_ENGINE_DATABASE_INTERNAL_H
+#define BACKFILL_ENGINE_DATABASE_INTERNAL_H
+
+#include "base/sm.h"
+#include "engine/database.h"
+#include "engine/host.h"
+#include "engine/runner.h"
+#include "rules/retry.h"
+
+enum database_state { CONNECTING, LOGIN, SERVING, PAUSING, STOPPING, CLOSED };
+
+struct database {
+	struct host host; /* lent to the runners */
+	struct sm state;
+	database_end_cb on_end;
+	void *data;
+
+	struct pgc *conn; /* host.control points to it while it serves */
+	struct retry retry;
+	uv_timer_t pause;
+	uv_timer_t heartbeat;
+	uv_timer_t poll;
+	int timers_open;
+	uint64_t heartbeat_sent_ms;
+
+	struct runner **runners; /* workers slots; NULL: free */
+	size_t workers;
+	size_t running;
+
+	int looking;	/* a look at the queue is under way */
+	int look_again; /* and something happened meanwhile */
+	int stop_asked;
+	int served; /* was registered once */
+	int unregistering;
+	struct err failure; /* why it ended; code 0: it was asked to */
+};
+
+/* database.c */
+
+/* How the configuration calls it; for log lines. */
+const char *database_name(const struct database *db);
+
+/* First line of a reply's callback: whether to go on. Errors of the server
+ * are told and leave the connection; others end it. */
+int database_reply_is_well(
+	struct database *db, const char *what, const struct err *e);
+
+/* Sign off when it was asked to stop and nothing is under way any more. */
+void database_maybe_stopped(struct database *db);
+
+/* Free when nothing can call back any more. */
+void database_maybe_free(struct database *db);
+
+/* database_queue.c */
+
+/* See what became of our work, then claim as long as a worker is free. One
+ * look at a time; asked for again meanwhile, another one follows. */
+void database_look(struct database *db);
+
+#endif

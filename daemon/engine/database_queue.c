@@ -1,0 +1,156 @@
+/* A database's look at the queue: at every notification, every
+ * poll_interval and whenever a runner ends. See database.c for the whole. */
+
+#include "database_internal.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "store/queue.h"
+
+static void claim(struct database *db);
+
+static void on_runner_end(void *data, struct runner *r)
+{
+	struct database *db = data;
+
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] == r) {
+			db->runners[i] = NULL;
+		}
+	}
+	db->running--;
+	if (db->state.state == CLOSED) {
+		database_maybe_free(db);
+	} else if (db->stop_asked) {
+		database_maybe_stopped(db);
+	} else {
+		database_look(db);
+	}
+}
+
+static size_t free_slot(const struct database *db)
+{
+	size_t i = 0;
+
+	while (i < db->workers && db->runners[i] != NULL) {
+		i++;
+	}
+	return i;
+}
+
+static void looked(struct database *db)
+{
+	db->looking = 0;
+	if (db->stop_asked) {
+		database_maybe_stopped(db);
+	} else if (db->look_again) {
+		database_look(db);
+	}
+}
+
+static void on_claimed(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+	struct queue_claim c;
+	struct runner *r;
+
+	if (!database_reply_is_well(db, "claim", e) ||
+		db->state.state != SERVING ||
+		queue_read_claim(request, &c) != 0) {
+		looked(db);
+		return;
+	}
+	log_info("%s: job %lld (%s) as %s, epoch %lld -> %s", database_name(db),
+		(long long)c.job_id, c.name, c.run_as, (long long)c.epoch,
+		c.taken_over ? "taken over" : "claimed");
+	r = runner_start(&db->host, &c, on_runner_end, db);
+	db->runners[free_slot(db)] = r;
+	db->running++;
+	if (db->stop_asked) {
+		runner_stop(r);
+	}
+	claim(db);
+}
+
+static void claim(struct database *db)
+{
+	if (db->stop_asked || db->state.state != SERVING ||
+		free_slot(db) == db->workers || !host_may_begin(&db->host)) {
+		looked(db);
+		return;
+	}
+	pgc_send(db->conn, queue_claim(db->host.incarnation), on_claimed, db);
+}
+
+static void on_orphan_released(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	(void)request;
+	(void)database_reply_is_well(data, "release", e);
+}
+
+/* A job of ours that no runner has: its run ended without a word, or the
+ * reply to a claim was lost. Any daemon may have it. */
+static void release_orphan(
+	struct database *db, const struct pgc_request *work, int row)
+{
+	log_warning("%s: job %lld is ours and nobody runs it -> release",
+		database_name(db), (long long)queue_work_job(work, row));
+	pgc_send(db->conn,
+		queue_release(db->host.incarnation, queue_work_job(work, row),
+			queue_work_epoch(work, row),
+			"released: its run had ended unheard"),
+		on_orphan_released, db);
+}
+
+static struct runner *find_runner(const struct database *db, int64_t job)
+{
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] != NULL &&
+			runner_job(db->runners[i]) == job) {
+			return db->runners[i];
+		}
+	}
+	return NULL;
+}
+
+/* Somebody may have paused, cancelled or stopped what we run. */
+static void compare_work(struct database *db, const struct pgc_request *work)
+{
+	for (int row = 0; row < queue_work_count(work); row++) {
+		struct runner *r = find_runner(db, queue_work_job(work, row));
+		const char *state = queue_work_state(work, row);
+
+		if (r == NULL) {
+			release_orphan(db, work, row);
+		} else if (strcmp(state, "running") != 0 &&
+			runner_epoch(r) == queue_work_epoch(work, row)) {
+			runner_wake(r, strcmp(state, "cancelled") == 0);
+		}
+	}
+}
+
+static void on_work(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+
+	if (!database_reply_is_well(db, "work", e)) {
+		looked(db);
+		return;
+	}
+	compare_work(db, request);
+	claim(db);
+}
+
+void database_look(struct database *db)
+{
+	db->look_again = db->looking;
+	if (db->looking || db->state.state != SERVING) {
+		return;
+	}
+	db->looking = 1;
+	pgc_send(db->conn, queue_my_work(db->host.incarnation), on_work, db);
+}
