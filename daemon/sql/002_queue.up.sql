@@ -164,7 +164,7 @@ COMMENT ON COLUMN backfill.ranges.batches IS 'Committed batches.';
 COMMENT ON COLUMN backfill.ranges.rows_per_second IS
 	'Keys passed per second, exponentially weighted over about 30 seconds.';
 COMMENT ON COLUMN backfill.ranges.batch_rows IS
-	'Size of the last batch in rows read: a resumed job goes on with it.';
+	'Rows that the last batch was to read: a resumed job goes on with this size.';
 COMMENT ON COLUMN backfill.ranges.begun_at IS
 	'When the bound was read; NULL: not yet.';
 COMMENT ON COLUMN backfill.ranges.checkpoint_at IS

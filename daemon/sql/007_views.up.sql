@@ -92,7 +92,7 @@ COMMENT ON COLUMN backfill.progress.rows_still_matching IS
 	'Changed rows that matched where_clause after the change.';
 COMMENT ON COLUMN backfill.progress.batches IS 'Batches committed.';
 COMMENT ON COLUMN backfill.progress.batch_rows IS
-	'Rows read by the last batch.';
+	'Rows that the last batch was to read.';
 COMMENT ON COLUMN backfill.progress.key IS
 	'The key reached: a daemon that dies now resumes here.';
 COMMENT ON COLUMN backfill.progress.last_key IS 'The key at which the job ends.';
