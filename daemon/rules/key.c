@@ -115,6 +115,18 @@ int key_parse(struct key *k, const char *literal)
 	return rc;
 }
 
+void key_add_element(struct text *out, const char *value)
+{
+	text_add(out, "\"");
+	for (const char *c = value; *c != '\0'; c++) {
+		if (*c == '"' || *c == '\\') {
+			text_add(out, "\\");
+		}
+		text_add_bytes(out, c, 1);
+	}
+	text_add(out, "\"");
+}
+
 char *key_format(const struct key *k)
 {
 	struct text t;
@@ -122,14 +134,8 @@ char *key_format(const struct key *k)
 	text_init(&t);
 	text_add(&t, "{");
 	for (int i = 0; i < k->count; i++) {
-		text_add(&t, i > 0 ? ",\"" : "\"");
-		for (const char *c = k->values[i]; *c != '\0'; c++) {
-			if (*c == '"' || *c == '\\') {
-				text_add(&t, "\\");
-			}
-			text_add_bytes(&t, c, 1);
-		}
-		text_add(&t, "\"");
+		text_add(&t, i > 0 ? "," : "");
+		key_add_element(&t, k->values[i]);
 	}
 	text_add(&t, "}");
 	return text_take(&t);

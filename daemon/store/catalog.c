@@ -174,14 +174,8 @@ static char *format_names(const struct setlist *columns)
 	text_init(&t);
 	text_add(&t, "{");
 	for (size_t i = 0; i < columns->count; i++) {
-		text_add(&t, i > 0 ? ",\"" : "\"");
-		for (const char *c = columns->columns[i]; *c != '\0'; c++) {
-			if (*c == '"' || *c == '\\') {
-				text_add(&t, "\\");
-			}
-			text_add_bytes(&t, c, 1);
-		}
-		text_add(&t, "\"");
+		text_add(&t, i > 0 ? "," : "");
+		key_add_element(&t, columns->columns[i]);
 	}
 	text_add(&t, "}");
 	return text_take(&t);

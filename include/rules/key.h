@@ -26,6 +26,9 @@ int key_parse(struct key *k, const char *literal);
 /* The literal; the caller free()s it. */
 char *key_format(const struct key *k);
 
+/* An element of a text[] literal, quoted. */
+void key_add_element(struct text *out, const char *value);
+
 /* For people: 5, a "b" */
 void key_describe(const struct key *k, struct text *out);
 
