@@ -140,16 +140,25 @@ void runner_act_on_control(struct runner *r, enum run_action action)
 static void on_told(
 	void *data, struct pgc_request *request, const struct err *e)
 {
+	struct runner *r = data;
+
 	(void)request;
-	(void)e;
-	(void)is_over(data);
+	r->telling = 0;
+	if (!is_over(r) && e != NULL) {
+		/* Not what any reason says: the next one is told anew. */
+		(void)snprintf(r->told, sizeof r->told, "\n");
+	}
 }
 
 static void tell(struct runner *r, const char *reason)
 {
-	if (strcmp(reason, r->told) == 0) {
+	/* One at a time: somebody's open UPDATE of the job's row holds each of
+	 * them up, and the heartbeat waits behind them. */
+	if (strcmp(reason, r->told) == 0 || r->telling ||
+		r->host->control == NULL) {
 		return;
 	}
+	r->telling = 1;
 	(void)snprintf(r->told, sizeof r->told, "%s", reason);
 	if (reason[0] != '\0') {
 		log_info("job %" PRId64 ": %s", r->claim.job_id, reason);
@@ -225,6 +234,14 @@ void runner_watch_stop(struct runner *r)
 
 /* ---- cancel ---- */
 
+static void on_cancelled(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	(void)request;
+	(void)e;
+	(void)is_over(data);
+}
+
 void runner_cancel(struct runner *r)
 {
 	if (r->conn == NULL) {
@@ -233,5 +250,5 @@ void runner_cancel(struct runner *r)
 	send_aside(r,
 		queue_cancel_runner(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
-		on_told);
+		on_cancelled);
 }

@@ -34,6 +34,7 @@ struct runner {
 	uv_timer_t watch;   /* who holds up the request in flight? */
 	char blockers[512]; /* "" nobody known */
 	char told[1024];    /* the reason that the queue shows */
+	int telling;	    /* and it is being told */
 
 	int stop_asked;
 	int abandoned;

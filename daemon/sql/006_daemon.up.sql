@@ -256,10 +256,12 @@ $$;
 COMMENT ON FUNCTION backfill.lock_job(bigint, bigint, bigint) IS
 	'Locks the job''s row and returns its state. Raises BF010 when a range has another owner or epoch.';
 
+-- A side remark: it does not wait long behind a person's open UPDATE.
 CREATE OR REPLACE FUNCTION backfill.set_reason(me bigint, job bigint,
 	with_epoch bigint, why text)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
 AS $$
 BEGIN
 	IF backfill.lock_job(me, job, with_epoch) = 'running' THEN
@@ -268,7 +270,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.set_reason(bigint, bigint, bigint, text) IS
-	'Says why a running job is not moving; NULL: it moves. Raises BF010.';
+	'Says why a running job is not moving; NULL: it moves. Raises BF010, and 55P03 when the job''s row is locked for longer than 100 ms.';
 
 CREATE OR REPLACE FUNCTION backfill.release(me bigint, job bigint,
 	with_epoch bigint, why text)
