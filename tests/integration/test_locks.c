@@ -432,6 +432,49 @@ static void test_locked_job_row(void **state)
 	assert_each_once("person", 5000);
 }
 
+/* Meanwhile the reason cannot be told, and the heartbeat must not wait
+ * behind the telling: for three leases the range keeps its owner. */
+static void test_locked_job_row_and_the_lease(void **state)
+{
+	int64_t epoch;
+
+	(void)state;
+	make_table("remark", 100);
+	sql_exec(holder, "BEGIN; SELECT FROM remark WHERE id <= 60 FOR UPDATE");
+	submit("remark", 10, "n = n + 1", "");
+	wait_holes("remark", 60);
+	epoch = sql_int(db,
+		"SELECT epoch FROM backfill.ranges r JOIN"
+		" backfill.jobs j ON j.id = r.job_id"
+		" WHERE name = 'remark'");
+	sql_exec(app,
+		"BEGIN; UPDATE backfill.jobs SET lock_timeout = '200ms'"
+		" WHERE name = 'remark'");
+	/* What was left of the lease at each heartbeat. */
+	sql_exec(db,
+		"CREATE TABLE slack AS SELECT clock_timestamp() AS at,"
+		" interval '1h' AS slack;"
+		"CREATE FUNCTION note_slack() RETURNS trigger LANGUAGE plpgsql"
+		" SECURITY DEFINER AS $$ BEGIN INSERT INTO public.slack VALUES"
+		" (clock_timestamp(), OLD.lease_until - clock_timestamp());"
+		" RETURN NEW; END $$;"
+		"CREATE TRIGGER note_slack BEFORE UPDATE ON backfill.daemons"
+		" FOR EACH ROW EXECUTE FUNCTION note_slack()");
+	sql_wait(db, WAIT_SECONDS,
+		"SELECT clock_timestamp() > min(at) + '6s' FROM slack");
+	sql_exec(db, "DROP TRIGGER note_slack ON backfill.daemons");
+	assert_true(sql_true(
+		db, "SELECT count(*) > 5 AND min(slack) > '0.5s' FROM slack"));
+	sql_exec(app, "COMMIT");
+	sql_exec(holder, "ROLLBACK");
+	assert_each_once("remark", 100);
+	assert_int_equal(sql_int(db,
+				 "SELECT epoch FROM backfill.ranges r"
+				 " JOIN backfill.jobs j ON j.id = r.job_id"
+				 " WHERE name = 'remark'"),
+		epoch);
+}
+
 #define TEST(function) cmocka_unit_test_teardown(function, let_go)
 
 int main(void)
@@ -448,6 +491,7 @@ int main(void)
 		TEST(test_many_in_several_windows),
 		TEST(test_parent_of_an_open_insert),
 		TEST(test_locked_job_row),
+		TEST(test_locked_job_row_and_the_lease),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
