@@ -178,4 +178,6 @@ void pgc_error_of(struct err *e, const PGresult *result)
 	}
 	copy_field(e->detail, sizeof e->detail, result, PG_DIAG_MESSAGE_DETAIL);
 	copy_field(e->hint, sizeof e->hint, result, PG_DIAG_MESSAGE_HINT);
+	copy_field(e->constraint, sizeof e->constraint, result,
+		PG_DIAG_CONSTRAINT_NAME);
 }

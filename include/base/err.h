@@ -22,6 +22,7 @@ struct err {
 	char message[512];
 	char detail[512];
 	char hint[512];
+	char constraint[64]; /* the server's name of it; "" none */
 };
 
 /* Set code and message, clear the rest. Returns code. */
