@@ -12,7 +12,7 @@
 enum { SETLIST_MAX_COLUMNS = 1600 }; /* PostgreSQL's MaxTupleAttributeNumber */
 
 struct setlist {
-	char **columns; /* owned; names as in pg_attribute */
+	char **columns; /* owned; names as in pg_attribute, UTF-8 */
 	size_t count;
 };
 

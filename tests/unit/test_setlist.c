@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cmocka_all.h"
 
+#define TEN "abcdefghij"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The columns, joined by "|". */
@@ -36,6 +37,7 @@ static const struct {
 	{ "a = $1, b = $2", "a|b" },
 	{ "a = x$y, b = z$$, c = 1", "a|b|c" },
 	{ "a = E'it\\'s, b = 1', c = e'\\\\', d = 1", "a|c|d" },
+	{ "a = E'x'\n'\\', b = 1', c = 2", "a|c" },
 	{ "a = 'it''s, b = 1', c = '\\', d = 2", "a|c|d" },
 	{ "a = U&'x, y = 1', b = B'1', c = N'x,y'", "a|b|c" },
 	{ "a = \"x,y\", b = U&\"z,\", c = 1", "a|b|c" },
@@ -48,6 +50,17 @@ static const struct {
 		"a|e" },
 	{ "a = a || ',', b = 1 - -1, c = 4 / 2", "a|b|c" },
 	{ "a = DEFAULT, b = NULL", "a|b" },
+	/* 63 bytes of a name count, and no half of a character. */
+	{ TEN TEN TEN TEN TEN TEN "abc = 1, b = 2",
+		TEN TEN TEN TEN TEN TEN "abc|b" },
+	{ TEN TEN TEN TEN TEN TEN "ABCD = 1, b = 2",
+		TEN TEN TEN TEN TEN TEN "abc|b" },
+	{ "\"" TEN TEN TEN TEN TEN TEN "AB\"\"C\" = 1",
+		TEN TEN TEN TEN TEN TEN "AB\"" },
+	{ "\"" TEN TEN TEN TEN TEN TEN "\xe2\x82\xac\xe2\x82\xac\" = 1",
+		TEN TEN TEN TEN TEN TEN "\xe2\x82\xac" },
+	{ TEN TEN TEN TEN TEN TEN "ab\xe2\x82\xac = 1",
+		TEN TEN TEN TEN TEN TEN "ab" },
 };
 
 static char *columns_of(const char *clause, int *rc)
