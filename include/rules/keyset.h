@@ -35,11 +35,13 @@ struct keyset {
 	uint32_t index_oid;
 	struct keyset_column columns[KEY_MAX_COLUMNS];
 	int count;
-	int row_comparison;  /* (a, b) > (x, y) has one operator name */
-	int lock_for_update; /* SET names a column of a unique index */
-	char *set_clause;
-	char *where_clause; /* NULL: all rows */
-	char *prefix;	    /* of our names: __backfill_ */
+	int row_comparison; /* (a, b) > (x, y) has one operator name */
+	int is_delete;
+	int lock_for_update; /* a delete, or SET names a unique column */
+	char *set_clause;    /* NULL: a delete */
+	char *from_clause;   /* NULL: none */
+	char *where_clause;  /* NULL: all rows */
+	char *prefix;	     /* of our names: __backfill_ */
 };
 
 /* The fence of a range, as arguments of the functions. */
@@ -66,6 +68,11 @@ void keyset_bound_sql(const struct keyset *k, struct text *sql);
 void keyset_window_sql(const struct keyset *k, struct text *sql,
 	const struct key *lo, const struct key *hi, int64_t limit);
 
+/* Whether a row in (lo, hi] has several matches in from_clause, which is not
+ * NULL: one row of one boolean. */
+void keyset_matches_sql(const struct keyset *k, struct text *sql,
+	const struct key *lo, const struct key *hi);
+
 /* What the checkpoint is told about a window. */
 struct keyset_window {
 	const struct key *lo; /* may be no key */
@@ -75,8 +82,9 @@ struct keyset_window {
 	int64_t hole;	   /* id of the window hole; 0: none */
 };
 
-/* The batch over a window: a row of eligible, locked, updated, and the WAL
- * position. */
+/* The batch over a window: a row of eligible, locked, changed, and the WAL
+ * position. A row is eligible when where_clause is true of it; with a
+ * from_clause, when it is true of it and of at least one row of that. */
 void keyset_batch_sql(const struct keyset *k, struct text *sql,
 	const struct fence *fence, const struct keyset_window *window);
 
@@ -88,9 +96,15 @@ void keyset_lock_sql(
 void keyset_hole_sql(const struct keyset *k, struct text *sql,
 	const struct fence *fence, const struct key *key, int64_t hole);
 
-/* Statements that only have to parse (see store/preflight.h). */
-void keyset_where_check_sql(
-	const struct keyset *k, struct text *sql, int as_array);
+/* Statements that only have to parse (see store/catalog.h). In the form for
+ * from_clause only one list of tables fits between USING and WHERE: neither
+ * a WHERE of its own, nor a UNION, nor anything after one. */
+void keyset_from_check_sql(const struct keyset *k, struct text *sql);
 void keyset_set_check_sql(const struct keyset *k, struct text *sql);
+
+/* Where where_clause stands; the tables of from_clause are there. */
+enum keyset_form { KEYSET_IN_PARENTHESES, KEYSET_IN_ARRAY, KEYSET_IN_WHERE };
+void keyset_where_check_sql(
+	const struct keyset *k, struct text *sql, enum keyset_form form);
 
 #endif

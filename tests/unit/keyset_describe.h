@@ -56,6 +56,24 @@ static inline void describe_composite(struct keyset *k)
 	add_key_column(k, "\"Id\"", "bigint", "");
 }
 
+/* The same key, joined with another table. */
+static inline void describe_join(struct keyset *k, const char *where)
+{
+	describe(k, "a = o.a -- one", where);
+	k->from_clause = mem_strdup("other o -- and no more");
+	add_key_column(k, "id", "bigint", "");
+}
+
+static inline void describe_delete(
+	struct keyset *k, const char *from, const char *where)
+{
+	describe(k, NULL, where);
+	k->is_delete = 1;
+	k->lock_for_update = 1;
+	k->from_clause = mem_strdup(from);
+	add_key_column(k, "id", "bigint", "");
+}
+
 static inline void set_key(struct key *k, const char *literal)
 {
 	key_init(k);

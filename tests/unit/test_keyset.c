@@ -14,12 +14,12 @@ static const struct fence fence = {
 /* What surrounds the keys in the batch over a single column's window. */
 #define W_OF_ID(guard, where)                                                  \
 	"WITH __backfill_w AS MATERIALIZED (\n"                                \
-	"\tSELECT t.id AS __backfill_k1\n"                                     \
+	"\tSELECT t.id AS __backfill_k1, t.ctid AS __backfill_at\n"            \
 	"\tFROM ONLY public.t\n"                                               \
 	"\tWHERE " guard where "\n\tORDER BY t.id USING < NULLS LAST),\n"
 #define C_OF_ID(guard, where)                                                  \
 	"__backfill_c AS MATERIALIZED (\n"                                     \
-	"\tSELECT t.id AS __backfill_k1\n"                                     \
+	"\tSELECT t.id AS __backfill_k1, t.ctid AS __backfill_at\n"            \
 	"\tFROM ONLY public.t\n"                                               \
 	"\tWHERE EXISTS (SELECT FROM __backfill_w)\n"                          \
 	"\t\tAND " guard where "\n\tORDER BY t.id USING < NULLS LAST\n"        \
@@ -45,9 +45,12 @@ static const struct fence fence = {
 	"\t(SELECT pg_catalog.count(*) FROM __backfill_u"                      \
 	" WHERE __backfill_still)"
 #define HELD(texts)                                                            \
-	"\tCASE WHEN (SELECT pg_catalog.count(*) FROM __backfill_w)"           \
+	"\tCASE WHEN (SELECT pg_catalog.count(*) FROM __backfill_c)"           \
 	" OPERATOR(pg_catalog.<>)"                                             \
-	" (SELECT pg_catalog.count(*) FROM __backfill_u) THEN (\n"             \
+	" (SELECT pg_catalog.count(*) FROM __backfill_u)\n"                    \
+	"\t\tOR ARRAY(SELECT __backfill_at FROM __backfill_w)"                 \
+	" OPERATOR(pg_catalog.<>)"                                             \
+	" ARRAY(SELECT __backfill_at FROM __backfill_c) THEN (\n"              \
 	"\tSELECT pg_catalog.array_agg(h.held ORDER BY h.at)\n"                \
 	"\tFROM (SELECT g.held, pg_catalog.max(g.at) AS at\n"                  \
 	"\t\tFROM (SELECT ARRAY[" texts "] AS held,\n"                         \
@@ -210,7 +213,9 @@ static void test_batch(void **state)
 }
 
 #define REGION "(t.region COLLATE pg_catalog.\"C\")"
-#define KEYS "\tSELECT t.region AS __backfill_k1, t.\"Id\" AS __backfill_k2\n"
+#define KEYS                                                                   \
+	"\tSELECT t.region AS __backfill_k1, t.\"Id\" AS __backfill_k2,"       \
+	" t.ctid AS __backfill_at\n"
 #define ORDER                                                                  \
 	"\n\tORDER BY " REGION " USING < NULLS LAST,"                          \
 	" t.\"Id\" USING < NULLS LAST"
@@ -314,10 +319,12 @@ static void test_checks(void **state)
 	(void)state;
 	text_init(&sql);
 	describe_plain(&k, "b -- be");
-	keyset_where_check_sql(&k, &sql, 0);
+	keyset_where_check_sql(&k, &sql, KEYSET_IN_PARENTHESES);
 	expect(&sql, "SELECT (\nb -- be\n) FROM ONLY public.t");
-	keyset_where_check_sql(&k, &sql, 1);
+	keyset_where_check_sql(&k, &sql, KEYSET_IN_ARRAY);
 	expect(&sql, "SELECT ARRAY[\nb -- be\n] FROM ONLY public.t");
+	keyset_where_check_sql(&k, &sql, KEYSET_IN_WHERE);
+	expect(&sql, "SELECT FROM ONLY public.t\nWHERE " OID B);
 	keyset_set_check_sql(&k, &sql);
 	expect(&sql, "UPDATE ONLY public.t SET\na = 1 -- one\nWHERE false");
 	keyset_close(&k);
