@@ -1,15 +1,22 @@
 /* The happy path:
  *
- *   CONNECT -> ATTACH -> PREFLIGHT -> BEGIN -> READ_WINDOW
+ *   CONNECT -> ATTACH -> PREFLIGHT -> BARRIER -> BEGIN -> READ_WINDOW
  *     -> BATCH -> BATCH -> … (each reads the window after it)
- *     -> NEXT_HOLE -> FINISH_RANGE -> DISCONNECT -> FINISH_JOB -> END
+ *     -> NEXT_HOLE -> FINISH_RANGE
+ *     -> BARRIER -> READ_WINDOW -> … (the closing sweep, if there is one)
+ *     -> DISCONNECT -> FINISH_JOB -> END
  *
- * A resumed job has begun: from PREFLIGHT it goes to READ_WINDOW.
+ * A resumed job has begun: from PREFLIGHT it goes to READ_WINDOW, or first to
+ * the holes when rows that had failed are to be tried again. A dry run goes
+ * from PREFLIGHT to DRY_RUN and ends.
  *
  * How it fails (rules/sqlstate.h says which error is which):
  *   another owner            -> DISCONNECT -> END, touching nothing
  *   paused, cancelled, stop  -> DISCONNECT -> RELEASE -> END
- *   rows held by others      -> holes, worked off after the range
+ *   rows held by others      -> holes, worked off after the range (run_holes.c)
+ *   a row that cannot be changed, or that keeps its batch waiting
+ *                            -> half the window, and half of that, until it
+ *                               stands alone: SET_ASIDE (run_bisect.c)
  *   a lock, a lack           -> WAIT with a reason, then the same again
  *   too much at once         -> the same with half the rows
  *   connection lost          -> DISCONNECT -> TAKE -> CONNECT -> ATTACH …:
@@ -17,7 +24,7 @@
  *                               from the checkpoint, never inferred
  *   anything else            -> DISCONNECT -> FAIL -> END
  * What is tried again is tried for trouble_timeout at most; a hole for
- * hole_timeout. */
+ * hole_timeout, the barrier for barrier_timeout. */
 
 #include "rules/run.h"
 
@@ -31,6 +38,8 @@ enum {
 	TROUBLE_CAP_MS = 10000,
 	HOLE_BASE_MS = 100,
 	HOLE_CAP_MS = 5000,
+	BARRIER_BASE_MS = 20,
+	BARRIER_CAP_MS = 1000,
 	NO_LIMIT_MS = INT32_MAX
 };
 
@@ -40,28 +49,41 @@ enum {
 static const struct sm_state actions[] = {
 	[RUN_CONNECT] = { "connect", AFTER_ANY | SM_TO(RUN_ATTACH) },
 	[RUN_ATTACH] = { "attach", AFTER_ANY | SM_TO(RUN_PREFLIGHT) },
-	[RUN_PREFLIGHT] = { "preflight", AFTER_ANY | SM_TO(RUN_BEGIN) |
+	[RUN_PREFLIGHT] = { "preflight", AFTER_ANY | SM_TO(RUN_BARRIER) |
+		SM_TO(RUN_DRY_RUN) | SM_TO(RUN_NEXT_HOLE) |
+		SM_TO(RUN_READ_WINDOW) },
+	[RUN_BARRIER] = { "barrier", AFTER_ANY | SM_TO(RUN_BEGIN) |
 		SM_TO(RUN_READ_WINDOW) },
 	[RUN_BEGIN] = { "begin", AFTER_ANY | SM_TO(RUN_READ_WINDOW) },
 	[RUN_READ_WINDOW] = { "read window", AFTER_ANY | SM_TO(RUN_BATCH) |
 		SM_TO(RUN_NEXT_HOLE) },
 	[RUN_BATCH] = { "batch", AFTER_ANY | SM_TO(RUN_BATCH) |
 		SM_TO(RUN_READ_WINDOW) | SM_TO(RUN_SKIP_WINDOW) |
-		SM_TO(RUN_NEXT_HOLE) },
+		SM_TO(RUN_SET_ASIDE) | SM_TO(RUN_NEXT_HOLE) },
 	[RUN_SKIP_WINDOW] = { "skip window", AFTER_ANY |
 		SM_TO(RUN_READ_WINDOW) },
 	[RUN_NEXT_HOLE] = { "next hole", AFTER_ANY | SM_TO(RUN_READ_HOLE) |
-		SM_TO(RUN_DRAIN_HOLE) | SM_TO(RUN_FINISH_RANGE) },
+		SM_TO(RUN_DRAIN_HOLE) | SM_TO(RUN_NEXT_HOLE) |
+		SM_TO(RUN_READ_WINDOW) | SM_TO(RUN_BARRIER) |
+		SM_TO(RUN_FINISH_RANGE) },
 	[RUN_READ_HOLE] = { "read hole", AFTER_ANY | SM_TO(RUN_BATCH_HOLE) },
-	[RUN_BATCH_HOLE] = { "batch hole", AFTER_ANY | SM_TO(RUN_NEXT_HOLE) },
-	[RUN_DRAIN_HOLE] = { "drain hole", AFTER_ANY | SM_TO(RUN_NEXT_HOLE) },
-	[RUN_FINISH_RANGE] = { "finish range", AFTER_ANY },
+	[RUN_BATCH_HOLE] = { "batch hole", AFTER_ANY | SM_TO(RUN_NEXT_HOLE) |
+		SM_TO(RUN_READ_HOLE) | SM_TO(RUN_SET_ASIDE) },
+	[RUN_DRAIN_HOLE] = { "drain hole", AFTER_ANY | SM_TO(RUN_NEXT_HOLE) |
+		SM_TO(RUN_SET_ASIDE) },
+	[RUN_SET_ASIDE] = { "set aside", AFTER_ANY | SM_TO(RUN_READ_WINDOW) |
+		SM_TO(RUN_NEXT_HOLE) },
+	[RUN_FINISH_RANGE] = { "finish range", AFTER_ANY |
+		SM_TO(RUN_BARRIER) },
+	[RUN_DRY_RUN] = { "dry run", AFTER_ANY },
 	[RUN_WAIT] = { "wait", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_CONNECT) |
-		SM_TO(RUN_ATTACH) | SM_TO(RUN_PREFLIGHT) | SM_TO(RUN_BEGIN) |
+		SM_TO(RUN_ATTACH) | SM_TO(RUN_PREFLIGHT) |
+		SM_TO(RUN_BARRIER) | SM_TO(RUN_BEGIN) |
 		SM_TO(RUN_READ_WINDOW) | SM_TO(RUN_BATCH) |
 		SM_TO(RUN_SKIP_WINDOW) | SM_TO(RUN_NEXT_HOLE) |
 		SM_TO(RUN_READ_HOLE) | SM_TO(RUN_BATCH_HOLE) |
-		SM_TO(RUN_FINISH_RANGE) | SM_TO(RUN_TAKE) |
+		SM_TO(RUN_SET_ASIDE) | SM_TO(RUN_FINISH_RANGE) |
+		SM_TO(RUN_DRY_RUN) | SM_TO(RUN_TAKE) |
 		SM_TO(RUN_FINISH_JOB) | SM_TO(RUN_FAIL) | SM_TO(RUN_RELEASE) },
 	[RUN_DISCONNECT] = { "disconnect", SM_TO(RUN_WAIT) |
 		SM_TO(RUN_FINISH_JOB) | SM_TO(RUN_FAIL) |
@@ -85,7 +107,10 @@ void run_init(struct run *r, const struct run_limits *limits, int64_t epoch)
 	size_init(&r->size, &limits->size, 0);
 	retry_init(&r->trouble, TROUBLE_BASE_MS, TROUBLE_CAP_MS,
 		limits->trouble_timeout_ms);
-	retry_init(&r->hole_pass, HOLE_BASE_MS, HOLE_CAP_MS, NO_LIMIT_MS);
+	retry_init(&r->hole_pass, HOLE_BASE_MS, HOLE_CAP_MS,
+		limits->hole_timeout_ms);
+	retry_init(
+		&r->barrier_poll, BARRIER_BASE_MS, BARRIER_CAP_MS, NO_LIMIT_MS);
 }
 
 void run_close(struct run *r)
@@ -96,6 +121,7 @@ void run_close(struct run *r)
 	key_close(&r->hole.lo);
 	key_close(&r->hole.hi);
 	key_close(&r->hole_hi);
+	key_close(&r->aside.key);
 }
 
 enum run_action run_current(const struct run *r)
@@ -111,9 +137,10 @@ enum run_action run_move(struct run *r, enum run_action next)
 
 /* ---- the walk ---- */
 
-static void all_is_well(struct run *r)
+void run_all_is_well(struct run *r)
 {
 	retry_reset(&r->trouble);
+	run_forget_slow_row(r);
 	r->reason[0] = '\0';
 }
 
@@ -135,7 +162,63 @@ static struct size_limits job_limits(
 	if (ev->target_us > 0) {
 		limits.target_us = ev->target_us;
 	}
+	/* Half of what would cancel it: the time of batches scatters. */
+	if (ev->wait_cap_us > 0 && limits.target_us > ev->wait_cap_us / 2) {
+		limits.target_us = ev->wait_cap_us / 2;
+	}
 	return limits;
+}
+
+static int64_t up_to_canary(const struct run *r, int64_t limit, int64_t left)
+{
+	if (r->rows_left > 0 && limit > left) {
+		limit = left;
+	}
+	return limit > 0 ? limit : 1;
+}
+
+/* Rows that the next window may have. */
+static int64_t window_limit(const struct run *r, int64_t rows_left)
+{
+	return up_to_canary(
+		r, run_bisect_limit(&r->bisect, r->size.rows), rows_left);
+}
+
+enum run_action run_read_hole(struct run *r)
+{
+	/* Rows that refer to each other may have to go together. */
+	int64_t usual = r->holes_descend && r->held_hole != r->hole.id
+		? r->size.limits.max_rows
+		: RUN_HOLE_ROWS;
+
+	r->limit = up_to_canary(
+		r, run_bisect_limit(&r->bisect, usual), r->rows_left);
+	return run_move(r, RUN_READ_HOLE);
+}
+
+enum run_action run_read_window(struct run *r)
+{
+	r->limit = window_limit(r, r->rows_left);
+	return run_move(r, RUN_READ_WINDOW);
+}
+
+/* The batch reads the window after it, as if it had gone well. */
+static enum run_action send_batch(struct run *r)
+{
+	struct run_bisect now = r->bisect;
+
+	run_bisect_passed(&r->bisect, r->window_rows);
+	r->next_limit = window_limit(r, r->rows_left - r->window_rows);
+	r->bisect = now;
+	return run_move(r, RUN_BATCH);
+}
+
+static enum run_action start_barrier(struct run *r)
+{
+	retry_reset(&r->barrier_poll);
+	r->is_barrier_new = 1;
+	r->barrier_since_ms = 0;
+	return run_move(r, RUN_BARRIER);
 }
 
 static void load_checkpoint(struct run *r, const struct run_event *ev)
@@ -143,6 +226,15 @@ static void load_checkpoint(struct run *r, const struct run_event *ev)
 	struct size_limits limits = job_limits(r, ev);
 
 	r->seq = ev->seq;
+	r->pass = ev->pass;
+	r->is_delete = ev->is_delete;
+	r->is_dry_run = ev->is_dry_run;
+	r->records_errors = ev->records_errors;
+	r->walk_after_holes = ev->holes_first;
+	r->rows_left = ev->rows_left;
+	r->references = RUN_REFERENCES_LATER;
+	run_forget_slow_row(r);
+	memset(&r->bisect, 0, sizeof r->bisect);
 	key_copy(&r->cursor, ev->cursor);
 	key_copy(&r->hi, ev->hi);
 	size_init(&r->size, &limits, ev->last_batch_rows);
@@ -157,10 +249,37 @@ static enum run_action on_attached(struct run *r, const struct run_event *ev)
 	return run_move(r, RUN_PREFLIGHT);
 }
 
-/* A job that has begun has a bound. */
-static enum run_action on_preflight_done(struct run *r)
+/* From the cursor on. A sweep that has a cursor had its barrier. */
+enum run_action run_walk(struct run *r)
 {
-	return run_move(r, r->hi.count > 0 ? RUN_READ_WINDOW : RUN_BEGIN);
+	if (r->pass > 0 && r->cursor.count == 0) {
+		return start_barrier(r);
+	}
+	return run_read_window(r);
+}
+
+/* A job that has begun has a bound. */
+static enum run_action on_preflight_done(
+	struct run *r, const struct run_event *ev)
+{
+	if (r->is_dry_run) {
+		return run_move(r, RUN_DRY_RUN);
+	}
+	r->refers_to_itself = ev->refers_to_itself;
+	r->holes_descend = r->is_delete && r->refers_to_itself;
+	if (r->hi.count == 0) {
+		return start_barrier(r);
+	}
+	return r->walk_after_holes ? run_drain_holes(r) : run_walk(r);
+}
+
+static enum run_action on_barrier(struct run *r, const struct run_event *ev)
+{
+	if (ev->waits_for != NULL) {
+		return run_wait_at_barrier(r, ev);
+	}
+	run_leave_barrier(r, ev);
+	return r->hi.count == 0 ? run_move(r, RUN_BEGIN) : run_read_window(r);
 }
 
 static enum run_action on_begun(struct run *r, const struct run_event *ev)
@@ -169,14 +288,14 @@ static enum run_action on_begun(struct run *r, const struct run_event *ev)
 	if (ev->finished) {
 		return run_leave(r, RUN_FINISH_JOB);
 	}
-	return run_move(r, RUN_READ_WINDOW);
+	return run_read_window(r);
 }
 
-static enum run_action drain_holes(struct run *r)
+static int is_too_large(const struct run *r)
 {
-	r->hole.id = 0;
-	r->held_in_pass = 0;
-	return run_move(r, RUN_NEXT_HOLE);
+	return (double)window_limit(r, r->rows_left) <
+		0.75 * (double)r->window_rows ||
+		(r->rows_left > 0 && r->window_rows > r->rows_left);
 }
 
 /* The window ahead is known: take it, unless it became too large since it
@@ -186,96 +305,53 @@ static enum run_action on_window(struct run *r, const struct run_event *ev)
 	key_copy(&r->window_hi, ev->window_hi);
 	r->window_rows = ev->window_rows;
 	if (r->window_hi.count == 0) {
-		return drain_holes(r);
+		r->bisect.suspects = 0;
+		return run_drain_holes(r);
 	}
-	if (run_current(r) != RUN_READ_WINDOW &&
-		(double)r->size.rows < 0.75 * (double)r->window_rows) {
-		return run_move(r, RUN_READ_WINDOW);
+	if (run_current(r) != RUN_READ_WINDOW && is_too_large(r)) {
+		return run_read_window(r);
 	}
-	return run_move(r, RUN_BATCH);
+	return send_batch(r);
 }
 
 static enum run_action on_batch_done(struct run *r, const struct run_event *ev)
 {
 	struct size_limits limits = job_limits(r, ev);
 
-	all_is_well(r);
+	run_all_is_well(r);
 	r->seq++;
+	r->rows_left = ev->rows_left - ev->sample.rows_changed;
 	key_copy(&r->cursor, &r->window_hi);
 	size_set_limits(&r->size, &limits);
-	size_batch_done(&r->size, &ev->sample);
+	if (r->bisect.suspects > 0) {
+		/* Small by our own wish: nothing to learn from. */
+		run_bisect_passed(&r->bisect, r->window_rows);
+	} else {
+		size_batch_done(&r->size, &ev->sample);
+	}
 	return on_window(r, ev);
 }
 
 static enum run_action on_skipped(struct run *r)
 {
-	all_is_well(r);
+	run_all_is_well(r);
 	r->seq++;
+	run_bisect_passed(&r->bisect, r->window_rows);
 	key_copy(&r->cursor, &r->window_hi);
-	return run_move(r, RUN_READ_WINDOW);
+	return run_read_window(r);
 }
 
-/* ---- holes ---- */
-
-static void copy_hole(struct run_hole *to, const struct run_hole *from)
+static enum run_action on_range_finished(
+	struct run *r, const struct run_event *ev)
 {
-	to->id = from->id;
-	to->is_window = from->is_window;
-	to->age_ms = from->age_ms;
-	to->remaining = from->remaining;
-	key_copy(&to->lo, &from->lo);
-	key_copy(&to->hi, &from->hi);
-}
-
-/* A hole that this pass met before may still hold us up: its reason stays. */
-static void hole_is_well(struct run *r)
-{
-	retry_reset(&r->trouble);
-	if (r->held_in_pass == 0) {
-		r->reason[0] = '\0';
+	if (ev->finished) {
+		return run_leave(r, RUN_FINISH_JOB);
 	}
-}
-
-static enum run_action on_next_hole(struct run *r, const struct run_event *ev)
-{
-	if (ev->hole == NULL) {
-		if (r->held_in_pass == 0) {
-			return run_move(r, RUN_FINISH_RANGE);
-		}
-		r->hole.id = 0;
-		r->held_in_pass = 0;
-		r->pause_ms =
-			retry_pause_ms(&r->hole_pass, ev->now_ms, ev->random);
-		r->again = RUN_NEXT_HOLE;
-		return run_move(r, RUN_WAIT);
-	}
-	copy_hole(&r->hole, ev->hole);
-	return run_move(r, r->hole.is_window ? RUN_READ_HOLE : RUN_DRAIN_HOLE);
-}
-
-static enum run_action on_hole_window(struct run *r, const struct run_event *ev)
-{
-	/* Fewer keys than asked for: up to the end of the window. */
-	key_copy(&r->hole_hi,
-		ev->window_rows < RUN_HOLE_ROWS ? &r->hole.hi : ev->window_hi);
-	return run_move(r, RUN_BATCH_HOLE);
-}
-
-static enum run_action on_hole_batch(struct run *r)
-{
-	hole_is_well(r);
 	r->seq++;
-	/* The same hole again, if a rest of it is left. */
-	r->hole.id--;
-	return run_move(r, RUN_NEXT_HOLE);
-}
-
-static enum run_action on_hole_drained(struct run *r)
-{
-	retry_reset(&r->hole_pass);
-	hole_is_well(r);
-	r->seq++;
-	return run_move(r, RUN_NEXT_HOLE);
+	r->pass = ev->pass;
+	r->references = RUN_REFERENCES_LATER;
+	key_close(&r->cursor);
+	return start_barrier(r);
 }
 
 /* ---- */
@@ -308,28 +384,21 @@ static enum run_action on_disconnected(struct run *r)
 /* Whether this action may be followed by more work on the range. */
 static int is_work(enum run_action a)
 {
-	return a != RUN_WAIT && a != RUN_DISCONNECT && a != RUN_FINISH_RANGE &&
+	return a != RUN_WAIT && a != RUN_DISCONNECT && a != RUN_DRY_RUN &&
 		!run_is_control(a);
 }
 
-enum run_action run_step(struct run *r, const struct run_event *ev)
+static enum run_action on_well(struct run *r, const struct run_event *ev)
 {
-	/* A wait and a disconnect always end well. */
-	if (ev->error != NULL && run_current(r) != RUN_WAIT &&
-		run_current(r) != RUN_DISCONNECT) {
-		return run_on_error(r, ev);
-	}
-	/* What the action did is in the checkpoint: the next owner reads it. */
-	if (ev->stop_asked && is_work(run_current(r))) {
-		return run_release(r, "the daemon stops");
-	}
 	switch (run_current(r)) {
 	case RUN_CONNECT:
 		return run_move(r, RUN_ATTACH);
 	case RUN_ATTACH:
 		return on_attached(r, ev);
 	case RUN_PREFLIGHT:
-		return on_preflight_done(r);
+		return on_preflight_done(r, ev);
+	case RUN_BARRIER:
+		return on_barrier(r, ev);
 	case RUN_BEGIN:
 		return on_begun(r, ev);
 	case RUN_READ_WINDOW:
@@ -339,14 +408,18 @@ enum run_action run_step(struct run *r, const struct run_event *ev)
 	case RUN_SKIP_WINDOW:
 		return on_skipped(r);
 	case RUN_NEXT_HOLE:
-		return on_next_hole(r, ev);
+		return run_on_next_hole(r, ev);
 	case RUN_READ_HOLE:
-		return on_hole_window(r, ev);
+		return run_on_hole_window(r, ev);
 	case RUN_BATCH_HOLE:
-		return on_hole_batch(r);
+		return run_on_hole_batch(r, ev);
 	case RUN_DRAIN_HOLE:
-		return on_hole_drained(r);
+		return run_on_hole_drained(r);
+	case RUN_SET_ASIDE:
+		return run_on_set_aside(r);
 	case RUN_FINISH_RANGE:
+		return on_range_finished(r, ev);
+	case RUN_DRY_RUN:
 		return run_leave(r, RUN_FINISH_JOB);
 	case RUN_WAIT:
 		return on_waited(r, ev);
@@ -363,4 +436,20 @@ enum run_action run_step(struct run *r, const struct run_event *ev)
 	}
 	assert(0); /* an event after the end */
 	return RUN_END;
+}
+
+enum run_action run_step(struct run *r, const struct run_event *ev)
+{
+	/* A wait and a disconnect always end well. */
+	if (ev->error != NULL && run_current(r) != RUN_WAIT &&
+		run_current(r) != RUN_DISCONNECT) {
+		return run_on_error(r, ev);
+	}
+	/* What the action did is in the checkpoint: the next owner reads it.
+	 * A range that is finished has nothing left to give back. */
+	if (ev->stop_asked && is_work(run_current(r)) &&
+		!(run_current(r) == RUN_FINISH_RANGE && ev->finished)) {
+		return run_release(r, "the daemon stops");
+	}
+	return on_well(r, ev);
 }

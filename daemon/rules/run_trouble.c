@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "rules/sqlstate.h"
-
 static const char UNTOLD[] =
 	"the job failed with an error that could not be recorded";
 
@@ -45,10 +43,7 @@ int run_is_control(enum run_action a)
 		a == RUN_RELEASE;
 }
 
-static void set_reason(struct run *r, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void set_reason(struct run *r, const char *format, ...)
+void run_set_reason(struct run *r, const char *format, ...)
 {
 	va_list args;
 
@@ -63,26 +58,37 @@ static void tell_trouble(struct run *r, const struct run_event *ev)
 	const struct err *e = ev->error;
 
 	if (ev->blockers != NULL) {
-		set_reason(r, "held up by %s -> again in %llu ms", ev->blockers,
-			(unsigned long long)r->pause_ms);
+		run_set_reason(r, "held up by %s -> again in %llu ms",
+			ev->blockers, (unsigned long long)r->pause_ms);
 	} else {
-		set_reason(r, "%.5s%s%s -> again in %llu ms", e->sqlstate,
+		run_set_reason(r, "%.5s%s%s -> again in %llu ms", e->sqlstate,
 			e->sqlstate[0] != '\0' ? ": " : "", e->message,
 			(unsigned long long)r->pause_ms);
 	}
 }
 
+/* The server's own detail may quote the row. */
+static struct err without_row(const struct run_event *ev)
+{
+	struct err e = *ev->error;
+
+	if (ev->of_job && sqlstate_classify(&e) == SQLSTATE_ROW) {
+		e.detail[0] = '\0';
+	}
+	return e;
+}
+
 /* Do again after a growing pause, until the budget is spent. The control
  * connection's own trouble has no budget: while it is down, nothing can be
  * recorded, and once it is back, the epoch says whose the range is. */
-static enum run_action again_later(
+enum run_action run_again_later(
 	struct run *r, const struct run_event *ev, enum run_action again)
 {
 	struct err spent;
 
 	if (!run_is_control(run_current(r)) &&
 		retry_is_spent(&r->trouble, ev->now_ms)) {
-		spent = *ev->error;
+		spent = without_row(ev);
 		if (spent.detail[0] == '\0') {
 			err_set_detail(&spent, "It was tried again for %llu s.",
 				(unsigned long long)(r->trouble.budget_ms /
@@ -113,9 +119,18 @@ static enum run_action reconnect(struct run *r, const struct run_event *ev)
 static enum run_action shrink(struct run *r, const struct run_event *ev)
 {
 	if (run_current(r) == RUN_BATCH && size_halve(&r->size)) {
-		return run_move(r, RUN_READ_WINDOW);
+		return run_read_window(r);
 	}
-	return again_later(r, ev, run_current(r));
+	if (run_current(r) == RUN_DRY_RUN) {
+		(void)size_halve(&r->size);
+	} else if (ev->of_job && r->window_rows == 1) {
+		run_note_slow_row(r);
+	}
+	/* More may be in it than was read. */
+	if (run_current(r) == RUN_BATCH_HOLE && r->window_rows < 1) {
+		return run_hole_again_later(r, ev);
+	}
+	return run_again_later(r, ev, run_current(r));
 }
 
 /* The server will not have it, now or later. What the job failed with may
@@ -137,7 +152,7 @@ static enum run_action on_control_refusal(
 		memcpy(sqlstate, r->error.sqlstate, sizeof sqlstate);
 		err_set(&r->error, BFE_SQL, "%s", UNTOLD);
 		memcpy(r->error.sqlstate, sqlstate, sizeof sqlstate);
-		return again_later(r, ev, RUN_FAIL);
+		return run_again_later(r, ev, RUN_FAIL);
 	default:
 		return run_move(r, RUN_END);
 	}
@@ -154,80 +169,194 @@ static enum run_action on_control_error(
 	if (class == SQLSTATE_STOPPED && now == RUN_FINISH_JOB) {
 		return run_move(r, RUN_RELEASE);
 	}
-	if (class == SQLSTATE_STOP) {
+	if (class == SQLSTATE_STOP || class == SQLSTATE_ROW) {
 		return on_control_refusal(r, ev);
 	}
 	if (class == SQLSTATE_RECONNECT) {
 		/* An outage of the control connection spends no budget. */
 		r->trouble.first_failure_ms = ev->now_ms;
 	}
-	return again_later(r, ev, now);
+	return run_again_later(r, ev, now);
 }
 
-static void tell_hole(struct run *r, const struct run_event *ev)
-{
-	struct text key;
+/* ---- the barrier ---- */
 
-	text_init(&key);
-	key_describe(&r->hole.hi, &key);
-	set_reason(r,
-		"waits for %lld rows held by others: key (%s) for %lld s%s%s",
-		(long long)r->hole.remaining, key.data,
-		(long long)(r->hole.age_ms / 1000),
-		ev->blockers != NULL ? " by " : "",
-		ev->blockers != NULL ? ev->blockers : "");
-	text_close(&key);
-}
-
-/* The row of a hole could not be locked in time: the next hole. */
-static enum run_action on_held_hole(struct run *r, const struct run_event *ev)
+enum run_action run_wait_at_barrier(struct run *r, const struct run_event *ev)
 {
+	uint64_t timeout_s = r->limits.barrier_timeout_ms / 1000;
 	struct err e;
 
-	tell_hole(r, ev);
-	retry_reset(&r->trouble); /* hole_timeout is the clock of these */
-	if (r->hole.age_ms > (int64_t)r->limits.hole_timeout_ms) {
+	if (r->barrier_since_ms == 0) {
+		r->barrier_since_ms = ev->now_ms;
+		r->trouble_before_barrier = r->trouble;
+	}
+	retry_reset(&r->trouble); /* barrier_timeout is the clock now */
+	r->is_barrier_new = 0;
+	run_set_reason(r, "waits for transactions that write the table: %s",
+		ev->waits_for);
+	if (ev->now_ms - r->barrier_since_ms > r->limits.barrier_timeout_ms) {
 		err_set(&e, BFE_SQL,
-			"rows were held by others for longer than"
-			" hole_timeout (%llu s)",
-			(unsigned long long)(r->limits.hole_timeout_ms / 1000));
-		memcpy(e.sqlstate, "BF023", 6);
+			"transactions that write the table did not end within"
+			" barrier_timeout (%llu s)",
+			(unsigned long long)timeout_s);
+		memcpy(e.sqlstate, "BF025", 6);
 		err_set_detail(&e, "The job %s.", r->reason);
-		err_set_hint(&e,
-			"End the transaction that holds them, then submit a"
-			" job for the rows that are left (see"
-			" backfill.holes).");
+		err_set_hint(&e, "End them, then backfill.retry(job) goes on.");
 		return run_fail(r, &e);
 	}
-	r->held_in_pass++;
-	return run_move(r, RUN_NEXT_HOLE);
+	r->pause_ms = retry_pause_ms(&r->barrier_poll, ev->now_ms, ev->random);
+	r->again = RUN_BARRIER;
+	return run_move(r, RUN_WAIT);
 }
 
-/* Part of the hole in hand could not be tried at all: the same hole again,
- * read afresh. */
-static enum run_action hole_again_later(
-	struct run *r, const struct run_event *ev)
+/* Trouble that comes back behind each barrier lasts, however long they took:
+ * else it would be tried again for ever. */
+void run_leave_barrier(struct run *r, const struct run_event *ev)
 {
-	r->hole.id--;
-	return again_later(r, ev, RUN_NEXT_HOLE);
+	if (r->barrier_since_ms != 0) {
+		r->trouble = r->trouble_before_barrier;
+		r->trouble.first_failure_ms += ev->now_ms - r->barrier_since_ms;
+	}
+	r->reason[0] = '\0';
 }
+
+/* The control connection asks, the runner connection stands by. Whatever
+ * went wrong, who writes must be found out anew: a server that was started
+ * again gives its transactions other names. */
+static enum run_action on_barrier_error(
+	struct run *r, const struct run_event *ev, enum sqlstate_class class)
+{
+	run_leave_barrier(r, ev);
+	r->is_barrier_new = 1;
+	r->barrier_since_ms = 0; /* their clock starts anew with them */
+	switch (class) {
+	case SQLSTATE_FORGET:
+		return run_leave(r, RUN_END);
+	case SQLSTATE_STOPPED:
+		return run_release(r, ev->error->message);
+	case SQLSTATE_STOP:
+	case SQLSTATE_ROW:
+		return run_fail(r, ev->error);
+	case SQLSTATE_RECONNECT:
+		r->trouble.first_failure_ms = ev->now_ms;
+		break;
+	default:
+		break;
+	}
+	return run_again_later(r, ev, RUN_BARRIER);
+}
+
+/* ---- rows ---- */
+
+/* Waits for a lock that are simply waited for again. */
+enum { PATIENCE = 3 };
 
 static int is_hole_batch(enum run_action a)
 {
 	return a == RUN_DRAIN_HOLE || a == RUN_BATCH_HOLE;
 }
 
+static enum run_action on_error_in_drain(
+	struct run *r, const struct run_event *ev, enum sqlstate_class class)
+{
+	if (class == SQLSTATE_RETRY) {
+		return run_on_held_hole(r, ev);
+	}
+	if (class == SQLSTATE_SHRINK && !ev->of_job) {
+		return run_hole_again_later(r, ev);
+	}
+	if (class == SQLSTATE_SHRINK && !run_is_too_slow(r)) {
+		run_note_slow_row(r);
+		return run_hole_again_later(r, ev);
+	}
+	if (run_is_own_reference(r, ev)) {
+		return run_on_referenced_hole(r);
+	}
+	return run_on_row_error(r, ev, &r->hole.hi, r->hole.id);
+}
+
+/* What the error is to this action. */
+static enum sqlstate_class classify(
+	const struct run *r, const struct run_event *ev)
+{
+	enum sqlstate_class class = sqlstate_classify(ev->error);
+
+	/* A trigger may raise our codes and mean nothing by it. */
+	if (ev->of_job &&
+		(class == SQLSTATE_FORGET || class == SQLSTATE_STOPPED)) {
+		return SQLSTATE_STOP;
+	}
+	/* A timeout while others held us up: not the size is the matter. */
+	if (class == SQLSTATE_SHRINK && ev->blockers != NULL && ev->of_job) {
+		return SQLSTATE_RETRY;
+	}
+	if (class == SQLSTATE_ROW &&
+		(!ev->of_job || run_current(r) == RUN_DRY_RUN)) {
+		return SQLSTATE_STOP;
+	}
+	return class;
+}
+
+/* Whether the whole window is left for later: others hold many of its rows,
+ * or keep it waiting, or rows of a later window refer to it. A lock of the
+ * whole table is not the window's matter. */
+static int is_for_later(const struct run *r, const struct run_event *ev,
+	enum sqlstate_class class)
+{
+	if (class == SQLSTATE_RETRY) {
+		return ev->of_job && !ev->waits_for_table &&
+			r->trouble.failures >= PATIENCE;
+	}
+	return class == SQLSTATE_HELD || run_is_own_reference(r, ev);
+}
+
+static enum run_action on_row_work_error(
+	struct run *r, const struct run_event *ev, enum sqlstate_class class)
+{
+	enum run_action now = run_current(r);
+
+	if (now == RUN_DRAIN_HOLE && class != SQLSTATE_HELD &&
+		class != SQLSTATE_WAIT) {
+		return on_error_in_drain(r, ev, class);
+	}
+	if (now == RUN_BATCH && is_for_later(r, ev, class)) {
+		return run_move(r, RUN_SKIP_WINDOW);
+	}
+	if (now == RUN_BATCH_HOLE && class == SQLSTATE_RETRY && ev->of_job) {
+		return run_on_held_hole(r, ev);
+	}
+	if (now == RUN_BATCH_HOLE && run_is_own_reference(r, ev) &&
+		r->references == RUN_REFERENCES_LATER) {
+		return run_on_referenced_hole(r);
+	}
+	if (run_is_of_a_row(r, ev, class)) {
+		return run_halve(r, ev);
+	}
+	if (class == SQLSTATE_SHRINK) {
+		return shrink(r, ev);
+	}
+	/* What was read of the hole may have changed since, or was too much at
+	 * once. */
+	if (is_hole_batch(now) && class == SQLSTATE_HELD) {
+		r->held_hole = r->hole.id;
+	}
+	if (is_hole_batch(now) && class != SQLSTATE_RETRY) {
+		return run_hole_again_later(r, ev);
+	}
+	return run_again_later(r, ev, now);
+}
+
 enum run_action run_on_error(struct run *r, const struct run_event *ev)
 {
 	enum run_action now = run_current(r);
-	enum sqlstate_class class = sqlstate_classify(ev->error);
+	enum sqlstate_class class = classify(r, ev);
+	struct err e;
 
 	if (run_is_control(now)) {
 		return on_control_error(r, ev, class);
 	}
-	if (ev->of_job &&
-		(class == SQLSTATE_FORGET || class == SQLSTATE_STOPPED)) {
-		class = SQLSTATE_STOP;
+	if (now == RUN_BARRIER) {
+		return on_barrier_error(r, ev, class);
 	}
 	/* The target was unknown when the job was claimed, and another job
 	 * runs on it: jobs_running_target_key. */
@@ -239,26 +368,12 @@ enum run_action run_on_error(struct run *r, const struct run_event *ev)
 		return run_leave(r, RUN_END);
 	case SQLSTATE_STOPPED:
 		return run_release(r, ev->error->message);
-	case SQLSTATE_HELD:
-		if (now == RUN_BATCH) {
-			return run_move(r, RUN_SKIP_WINDOW);
-		}
-		/* Rows came into the part since it was read. */
-		return is_hole_batch(now) ? hole_again_later(r, ev)
-					  : again_later(r, ev, now);
-	case SQLSTATE_RETRY:
-		return now == RUN_DRAIN_HOLE ? on_held_hole(r, ev)
-					     : again_later(r, ev, now);
-	case SQLSTATE_SHRINK:
-		return now == RUN_DRAIN_HOLE ? on_held_hole(r, ev)
-					     : shrink(r, ev);
-	case SQLSTATE_WAIT:
-		return is_hole_batch(now) ? hole_again_later(r, ev)
-					  : again_later(r, ev, now);
 	case SQLSTATE_RECONNECT:
 		return reconnect(r, ev);
 	case SQLSTATE_STOP:
-		break;
+		e = without_row(ev);
+		return run_fail(r, &e);
+	default:
+		return on_row_work_error(r, ev, class);
 	}
-	return run_fail(r, ev->error);
 }

@@ -21,6 +21,7 @@ enum run_action {
 	RUN_CONNECT,	  /* a runner connection, as run_as */
 	RUN_ATTACH,	  /* settings, backfill.attach: the checkpoint */
 	RUN_PREFLIGHT,	  /* catalog, key, clauses */
+	RUN_BARRIER,	  /* control: who still writes? backfill.barrier */
 	RUN_BEGIN,	  /* the bound, backfill.begin_job */
 	RUN_READ_WINDOW,  /* the next hi, outside a batch */
 	RUN_BATCH,	  /* one batch; reads the hi after it */
@@ -29,7 +30,9 @@ enum run_action {
 	RUN_READ_HOLE,	  /* the next hi within a window hole */
 	RUN_BATCH_HOLE,	  /* a batch over part of a window hole */
 	RUN_DRAIN_HOLE,	  /* lock one key, waiting, and change its row */
+	RUN_SET_ASIDE,	  /* one key becomes a hole or a row error */
 	RUN_FINISH_RANGE, /* backfill.finish_range */
+	RUN_DRY_RUN,	  /* the report on a first batch */
 	RUN_WAIT,	  /* pause_ms; may be woken early */
 	RUN_DISCONNECT,	  /* close the runner connection */
 	RUN_TAKE,	  /* control: backfill.retake_range */
@@ -60,17 +63,30 @@ struct run_event {
 	uint32_t random;
 	int stop_asked;	      /* the daemon wants to end: release soon */
 	const char *blockers; /* who held us up meanwhile; NULL: nobody */
+	int waits_for_table;  /* by a lock of the whole table */
 	/* The error is that of the statement which runs the job's own code:
 	 * a trigger may raise BF010 and mean nothing by it. */
 	int of_job;
 
-	/* RUN_ATTACH; RUN_BEGIN: hi, finished */
+	/* RUN_ATTACH; RUN_BEGIN: hi, finished; RUN_FINISH_RANGE: finished,
+	 * pass */
 	int begun;
 	int finished;
 	int64_t seq;
 	int64_t last_batch_rows;
 	const struct key *cursor;
 	const struct key *hi;
+	int is_delete;
+	int is_dry_run;
+	int records_errors; /* on_row_error = record */
+	int holes_first;    /* recorded rows are to be tried again */
+	int pass;
+
+	/* RUN_PREFLIGHT: the table has a foreign key to itself */
+	int refers_to_itself;
+
+	/* RUN_BARRIER: who must end first; NULL: nobody */
+	const char *waits_for;
 
 	/* RUN_READ_WINDOW, RUN_READ_HOLE, RUN_BATCH: the window ahead */
 	const struct key *window_hi; /* no key: none ahead */
@@ -83,6 +99,11 @@ struct run_event {
 	int64_t batch_rows; /* 0: the configuration's, as the next two */
 	int64_t max_batch_rows;
 	int64_t target_us;
+	int64_t rows_left; /* up to pause_after_rows; 0: it is not set */
+
+	/* RUN_BATCH: a statement that may wait for locks ends after this
+	 * time; 0: it cannot wait */
+	int64_t wait_cap_us;
 
 	/* RUN_NEXT_HOLE */
 	const struct run_hole *hole;
@@ -93,8 +114,29 @@ struct run_event {
 
 struct run_limits {
 	struct size_limits size;
+	uint64_t barrier_timeout_ms;
 	uint64_t hole_timeout_ms;
 	uint64_t trouble_timeout_ms; /* for errors that are tried again */
+};
+
+/* How rows of a delete are met that others of the table refer to. */
+enum run_references {
+	RUN_REFERENCES_LATER, /* once the others are gone, window by window */
+	RUN_REFERENCES_SPLIT, /* the same, row by row */
+	RUN_REFERENCES_FINAL  /* they are errors */
+};
+
+/* Why a window is being halved: a row of it cannot be changed. Each half is
+ * a batch of its own, committed as any other. */
+struct run_bisect {
+	int64_t suspects; /* rows ahead, of which one fails; 0: of none known */
+};
+
+/* The key that RUN_SET_ASIDE is about. */
+struct run_aside {
+	struct key key;
+	int64_t hole;	  /* the hole that it belongs to; 0: the walk */
+	struct err error; /* code 0: it becomes a hole of its own */
 };
 
 struct run {
@@ -102,13 +144,21 @@ struct run {
 	struct sm action;
 	int64_t epoch;
 	int64_t seq;
+	int pass;	   /* 0: the walk; else the closing sweep */
 	struct key cursor; /* lower end of the window; no key: the start */
 	struct key hi;	   /* of the range */
 	struct key window_hi;
 	int64_t window_rows;
+	int64_t limit;	    /* RUN_READ_WINDOW, RUN_READ_HOLE: rows to read */
+	int64_t next_limit; /* RUN_BATCH: rows of the window after it */
 	struct size size;
 	struct run_hole hole;
 	struct key hole_hi; /* RUN_BATCH_HOLE: up to here */
+	struct run_aside aside;
+	int holes_descend;  /* RUN_NEXT_HOLE: the one before hole.id, not after
+			     */
+	int is_slow;	    /* a row alone that is given more time */
+	int is_barrier_new; /* RUN_BARRIER: all that write now; else the rest */
 	uint64_t pause_ms;
 	struct err error;  /* RUN_FAIL */
 	char reason[1024]; /* why it does not move; "": it moves */
@@ -117,8 +167,25 @@ struct run {
 	struct run_limits limits;
 	struct retry trouble;
 	struct retry hole_pass;
+	struct retry barrier_poll;
+	struct run_bisect bisect;
+	int timeouts_of_row; /* of a window of one row, one after the other */
+	int is_delete;
+	int refers_to_itself;
+	int is_dry_run;
+	int records_errors;
+	int walk_after_holes; /* recorded rows come first */
+	int64_t rows_left;
+	uint64_t barrier_since_ms;	     /* 0: it has not waited */
+	struct retry trouble_before_barrier; /* goes on after it */
 	int again; /* action to repeat after RUN_WAIT or a reconnect */
 	int64_t held_in_pass;
+	char held_reason[1024];	    /* of the last one held */
+	int64_t referenced_in_pass; /* deletes that a later key refers to */
+	int64_t drained_in_pass;
+	int64_t held_hole; /* more rows of it held than a batch may leave */
+	int64_t split_in_pass;
+	enum run_references references;
 };
 
 /* Start with a fresh claim; the first action is RUN_CONNECT. */

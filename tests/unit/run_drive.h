@@ -19,6 +19,7 @@ static const struct run_limits usual = {
 		.target_us = 250000,
 		.max_wal_bytes = 16 << 20,
 	},
+	.barrier_timeout_ms = 1800000,
 	.hole_timeout_ms = 3600000,
 	.trouble_timeout_ms = 600000,
 };
@@ -33,7 +34,11 @@ struct drive {
 	struct key none, cursor, hi, window_hi;
 	struct run_hole hole;
 	uint64_t now_ms;
+	int steps;
 };
+
+/* More than any test takes: a run that goes round in circles fails. */
+enum { MAX_STEPS = 5000, MAX_STEPS_TO_THE_END = 20 };
 
 static inline void clear_event(struct drive *d)
 {
@@ -84,7 +89,7 @@ static inline void describe_action(struct drive *d)
 	case RUN_READ_WINDOW:
 		text_add(t, " (");
 		key_describe(&r->cursor, t);
-		text_addf(t, "..] limit %d", (int)r->size.rows);
+		text_addf(t, "..] limit %d", (int)r->limit);
 		break;
 	case RUN_BATCH:
 	case RUN_SKIP_WINDOW:
@@ -93,9 +98,37 @@ static inline void describe_action(struct drive *d)
 		text_add(t, "..");
 		key_describe(&r->window_hi, t);
 		text_addf(t, "] seq %d", (int)r->seq);
+		/* Told where it is not the usual. */
+		if (run_current(r) == RUN_BATCH &&
+			r->next_limit != r->size.rows) {
+			text_addf(t, " next %d", (int)r->next_limit);
+		}
+		if (run_current(r) == RUN_BATCH && r->is_slow) {
+			text_add(t, " slow");
+		}
+		break;
+	case RUN_BARRIER:
+		text_addf(t, " %s", r->is_barrier_new ? "new" : "known");
+		if (r->pass > 0) {
+			text_addf(t, " pass %d", r->pass);
+		}
+		break;
+	case RUN_SET_ASIDE:
+		text_add(t, " (");
+		key_describe(&r->aside.key, t);
+		text_addf(t, ") of hole %d seq %d: %s", (int)r->aside.hole,
+			(int)r->seq,
+			r->aside.error.code == 0 ? "later"
+						 : r->aside.error.sqlstate);
 		break;
 	case RUN_NEXT_HOLE:
-		text_addf(t, " after %d", (int)r->hole.id);
+		if (r->hole.id == INT64_MAX) {
+			text_add(t, " from the last");
+		} else {
+			text_addf(t, " %s %d",
+				r->holes_descend ? "before" : "after",
+				(int)r->hole.id);
+		}
 		break;
 	case RUN_READ_HOLE:
 		text_addf(t, " %d (", (int)r->hole.id);
@@ -103,18 +136,23 @@ static inline void describe_action(struct drive *d)
 		text_add(t, "..");
 		key_describe(&r->hole.hi, t);
 		text_add(t, "]");
+		if (r->limit != RUN_HOLE_ROWS) {
+			text_addf(t, " limit %d", (int)r->limit);
+		}
 		break;
 	case RUN_BATCH_HOLE:
 		text_addf(t, " %d (", (int)r->hole.id);
 		key_describe(&r->hole.lo, t);
 		text_add(t, "..");
 		key_describe(&r->hole_hi, t);
-		text_addf(t, "] seq %d", (int)r->seq);
+		text_addf(t, "] seq %d%s", (int)r->seq,
+			r->is_slow ? " slow" : "");
 		break;
 	case RUN_DRAIN_HOLE:
 		text_addf(t, " %d (", (int)r->hole.id);
 		key_describe(&r->hole.hi, t);
-		text_addf(t, ") seq %d", (int)r->seq);
+		text_addf(t, ") seq %d%s", (int)r->seq,
+			r->is_slow ? " slow" : "");
 		break;
 	case RUN_FINISH_RANGE:
 		text_addf(t, " seq %d", (int)r->seq);
@@ -140,6 +178,7 @@ static inline void step(struct drive *d, const char *what)
 		d->now_ms += d->r.pause_ms;
 	}
 	d->ev.now_ms = d->now_ms;
+	assert_true(++d->steps < MAX_STEPS);
 	(void)run_step(&d->r, &d->ev);
 	text_addf(&d->trace, "%s -> ", what);
 	describe_action(d);
@@ -182,6 +221,42 @@ static inline void window(struct drive *d, int64_t rows, const char *hi)
 	step(d, "ok");
 }
 
+/* The end of a batch: it changed some rows of its window; left is what
+ * pause_after_rows had left before. */
+static inline void batch_done(struct drive *d, int64_t changed, int64_t left,
+	int64_t rows, const char *hi)
+{
+	d->ev.window_rows = rows;
+	d->ev.rows_left = left;
+	d->ev.sample = (struct size_sample){
+		.rows_read = d->r.window_rows,
+		.rows_changed = changed,
+		.elapsed_us = 250000 / 1000 * d->r.window_rows,
+	};
+	set_key(&d->window_hi, hi);
+	step(d, "ok");
+}
+
+/* The end of BARRIER: somebody still writes. */
+static inline void waits(struct drive *d, const char *who)
+{
+	d->ev.waits_for = who;
+	step(d, "waits");
+}
+
+/* The ends of FINISH_RANGE. */
+static inline void finished(struct drive *d)
+{
+	d->ev.finished = 1;
+	step(d, "finished");
+}
+
+static inline void next_pass(struct drive *d, int pass)
+{
+	d->ev.pass = pass;
+	step(d, "ok");
+}
+
 static inline void hole(
 	struct drive *d, int64_t id, const char *key, int64_t age_ms)
 {
@@ -215,6 +290,17 @@ static inline void fails(struct drive *d, const char *sqlstate)
 	step(d, sqlstate);
 }
 
+/* With an error of the job's own statement, as the server words it. */
+static inline void job_fails(struct drive *d, const char *sqlstate)
+{
+	err_set(&d->error, BFE_SQL, "oh");
+	memcpy(d->error.sqlstate, sqlstate, strlen(sqlstate) + 1);
+	err_set_detail(&d->error, "Failing row contains (secret).");
+	d->ev.error = &d->error;
+	d->ev.of_job = 1;
+	step(d, sqlstate);
+}
+
 static inline void breaks(struct drive *d, int code)
 {
 	err_set(&d->error, code, "gone");
@@ -234,16 +320,37 @@ static inline void expect(struct drive *d, const char *trace)
 	text_reset(&d->trace);
 }
 
-/* As far as the first batch: seq 0, the key is one number, up to 5000. */
-static inline void start_batches(struct drive *d)
+/* As far as ATTACH: a test sets what the job is, and attach() ends it. */
+static inline void start_job(struct drive *d)
 {
 	start(d, &usual);
 	ok(d);
+}
+
+/* From ATTACH to the first batch. */
+static inline void attach(struct drive *d, int64_t rows, const char *hi)
+{
 	attached(d, 0, "", "");
 	ok(d);
+	ok(d);
 	begun(d, "{5000}");
-	window(d, 1000, "{1000}");
+	window(d, rows, hi);
 	text_reset(&d->trace);
+}
+
+/* As far as the first batch: seq 0, the key is one number, up to 5000. */
+static inline void start_batches(struct drive *d)
+{
+	start_job(d);
+	attach(d, 1000, "{1000}");
+}
+
+/* As start_batches(), with on_row_error = record. */
+static inline void start_recording(struct drive *d)
+{
+	start_job(d);
+	d->ev.records_errors = 1;
+	attach(d, 1000, "{1000}");
 }
 
 /* As far as the question for the first hole: seq 1. */
@@ -254,10 +361,35 @@ static inline void start_holes(struct drive *d)
 	text_reset(&d->trace);
 }
 
+/* As far as the first batch of a job on a table that refers to itself. */
+static inline void start_tree(struct drive *d, int64_t rows, int is_delete)
+{
+	start_job(d);
+	d->ev.is_delete = is_delete;
+	attached(d, 0, "", "");
+	d->ev.refers_to_itself = 1;
+	ok(d);
+	ok(d);
+	begun(d, "{5000}");
+	window(d, rows, "{1000}");
+	text_reset(&d->trace);
+}
+
+/* As far as the question for the last hole of such a delete: seq 1. */
+static inline void start_tree_holes(struct drive *d)
+{
+	start_tree(d, 1000, 1);
+	window(d, 0, "");
+	text_reset(&d->trace);
+}
+
 /* From DISCONNECT. */
 static inline void expect_end(struct drive *d, const char *trace)
 {
-	while (run_current(&d->r) != RUN_END) {
+	for (int i = 0; run_current(&d->r) != RUN_END; i++) {
+		if (i == MAX_STEPS_TO_THE_END) {
+			fail_msg("no end: %s", d->trace.data);
+		}
 		ok(d);
 	}
 	expect(d, trace);

@@ -12,18 +12,20 @@ static void test_happy_path(void **state)
 	ok(&d);
 	attached(&d, 0, "", "");
 	ok(&d);
+	ok(&d);
 	begun(&d, "{2500}");
 	window(&d, 1000, "{1000}");
 	window(&d, 1000, "{2000}");
 	window(&d, 500, "{2500}");
 	window(&d, 0, "");
 	ok(&d);
-	ok(&d);
+	finished(&d);
 	ok(&d);
 	ok(&d);
 	expect(&d,
 		"ok -> attach epoch 7\n"
 		"ok -> preflight\n"
+		"ok -> barrier new\n"
 		"ok -> begin\n"
 		"ok -> read window (..] limit 1000\n"
 		"ok -> batch (..1000] seq 0\n"
@@ -31,7 +33,7 @@ static void test_happy_path(void **state)
 		"ok -> batch (2000..2500] seq 2\n"
 		"ok -> next hole after 0\n"
 		"ok -> finish range seq 3\n"
-		"ok -> disconnect\n"
+		"finished -> disconnect\n"
 		"ok -> finish job\n"
 		"ok -> end\n");
 	end(&d);
@@ -46,10 +48,12 @@ static void test_empty_table(void **state)
 	ok(&d);
 	attached(&d, 0, "", "");
 	ok(&d);
+	ok(&d);
 	begun(&d, "");
 	expect(&d,
 		"ok -> attach epoch 7\n"
 		"ok -> preflight\n"
+		"ok -> barrier new\n"
 		"ok -> begin\n"
 		"ok -> disconnect\n");
 	expect_end(&d,
@@ -93,62 +97,6 @@ static void test_finished_range(void **state)
 	expect_end(&d,
 		"ok -> finish job\n"
 		"ok -> end\n");
-	end(&d);
-}
-
-/* The job's own sizes count from the first window on, and a change of them
- * from the next. */
-static void test_sizes_of_the_job(void **state)
-{
-	struct drive d;
-
-	(void)state;
-	start(&d, &usual);
-	ok(&d);
-	d.ev.batch_rows = 50;
-	d.ev.max_batch_rows = 200;
-	attached(&d, 0, "", "");
-	ok(&d);
-	begun(&d, "{5000}");
-	expect(&d,
-		"ok -> attach epoch 7\n"
-		"ok -> preflight\n"
-		"ok -> begin\n"
-		"ok -> read window (..] limit 50\n");
-	window(&d, 50, "{50}");
-	d.ev.batch_rows = 30;
-	d.ev.max_batch_rows = 20;
-	window(&d, 50, "{100}");
-	expect(&d,
-		"ok -> batch (..50] seq 0\n"
-		"ok -> read window (50..] limit 20\n");
-	window(&d, 20, "{70}");
-	d.ev.batch_rows = 30;
-	d.ev.max_batch_rows = 100;
-	d.ev.target_us = 1000; /* 20 rows take 5000 */
-	window(&d, 20, "{90}");
-	expect(&d,
-		"ok -> batch (50..70] seq 1\n"
-		"ok -> read window (70..] limit 4\n");
-	end(&d);
-}
-
-/* A window that was read before the size fell is read again, if it is much
- * too large. */
-static void test_window_that_became_too_large(void **state)
-{
-	struct drive d;
-
-	(void)state;
-	start_batches(&d);
-	d.r.size.rows = 700; /* grows to 841 */
-	window(&d, 1000, "{2000}");
-	expect(&d, "ok -> batch (1000..2000] seq 1\n");
-	d.r.size.rows = 600;
-	window(&d, 1000, "{3000}");
-	expect(&d, "ok -> read window (2000..] limit 721\n");
-	window(&d, 1000, "{3000}");
-	expect(&d, "ok -> batch (2000..3000] seq 2\n");
 	end(&d);
 }
 
@@ -200,6 +148,9 @@ static void test_trouble_before_the_first_batch(void **state)
 	ok(&d);
 	fails(&d, "55P03");
 	ok(&d);
+	ok(&d);
+	fails(&d, "55P03");
+	ok(&d);
 	begun(&d, "{5000}");
 	fails(&d, "55P03");
 	ok(&d);
@@ -212,11 +163,14 @@ static void test_trouble_before_the_first_batch(void **state)
 		"ok -> preflight\n"
 		"55P03 -> wait 200 ms: 55P03: oh -> again in 200 ms\n"
 		"ok -> preflight\n"
-		"ok -> begin\n"
+		"ok -> barrier new\n"
 		"55P03 -> wait 400 ms: 55P03: oh -> again in 400 ms\n"
+		"ok -> barrier new\n"
+		"ok -> begin\n"
+		"55P03 -> wait 800 ms: 55P03: oh -> again in 800 ms\n"
 		"ok -> begin\n"
 		"ok -> read window (..] limit 1000\n"
-		"55P03 -> wait 800 ms: 55P03: oh -> again in 800 ms\n"
+		"55P03 -> wait 1600 ms: 55P03: oh -> again in 1600 ms\n"
 		"ok -> read window (..] limit 1000\n");
 	end(&d);
 }
@@ -257,30 +211,6 @@ static void test_spent_budget_fails_with_the_error(void **state)
 		"connect -> disconnect\n"
 		"ok -> fail 08006: gone\n"
 		"ok -> end\n");
-	end(&d);
-}
-
-static void test_too_much_at_once(void **state)
-{
-	struct drive d;
-
-	(void)state;
-	start_batches(&d);
-	fails(&d, "57014");
-	window(&d, 500, "{500}");
-	fails(&d, "53200");
-	window(&d, 250, "{250}");
-	expect(&d,
-		"57014 -> read window (..] limit 500\n"
-		"ok -> batch (..500] seq 0\n"
-		"53200 -> read window (..] limit 250\n"
-		"ok -> batch (..250] seq 0\n");
-	d.r.size.rows = 1;
-	fails(&d, "57014");
-	ok(&d);
-	expect(&d,
-		"57014 -> wait 50 ms: 57014: oh -> again in 50 ms\n"
-		"ok -> batch (..250] seq 0\n");
 	end(&d);
 }
 
@@ -437,12 +367,9 @@ int main(void)
 		cmocka_unit_test(test_empty_table),
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_finished_range),
-		cmocka_unit_test(test_sizes_of_the_job),
-		cmocka_unit_test(test_window_that_became_too_large),
 		cmocka_unit_test(test_trouble_is_tried_again),
 		cmocka_unit_test(test_trouble_before_the_first_batch),
 		cmocka_unit_test(test_spent_budget_fails_with_the_error),
-		cmocka_unit_test(test_too_much_at_once),
 		cmocka_unit_test(test_another_owner),
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_real_fault),

@@ -11,6 +11,7 @@ static void go_to(struct drive *d, enum run_action action)
 	case RUN_CONNECT:
 	case RUN_ATTACH:
 	case RUN_PREFLIGHT:
+	case RUN_BARRIER:
 	case RUN_BEGIN:
 	case RUN_READ_WINDOW:
 		start(d, &usual);
@@ -44,8 +45,20 @@ static void go_to(struct drive *d, enum run_action action)
 		start_holes(d);
 		hole(d, 5, "{17}", 1000);
 		break;
+	case RUN_SET_ASIDE:
+		start_job(d);
+		d->ev.records_errors = 1;
+		attach(d, 1, "{1}");
+		job_fails(d, "23514");
+		break;
 	case RUN_FINISH_RANGE:
 		start_holes(d);
+		ok(d);
+		break;
+	case RUN_DRY_RUN:
+		start_job(d);
+		d->ev.is_dry_run = 1;
+		attached(d, 0, "", "");
 		ok(d);
 		break;
 	case RUN_WAIT:
@@ -80,36 +93,50 @@ static void go_to(struct drive *d, enum run_action action)
 }
 
 /* What comes next, one letter per class in the order of the enum: stop
- * forget stopped held retry shrink wait reconnect. D disconnect, W wait,
- * E end, S skip window, r read window, n next hole, F fail, R release, and
- * B batch: go on. */
-static const struct {
+ * forget stopped held retry shrink wait reconnect row. D disconnect, W wait,
+ * E end, S skip window, r read window, h read hole, n next hole, F fail, R
+ * release, and B batch: go on. */
+struct expected {
 	enum run_action action;
 	const char *next;
 	const char *last; /* after the disconnect: F, R, E, or T take */
-} matrix[] = {
-	{ RUN_CONNECT, "DDDWWWWD", "FER    T" },
-	{ RUN_ATTACH, "DDDWWWWD", "FER    T" },
-	{ RUN_PREFLIGHT, "DDDWWWWD", "FER    T" },
-	{ RUN_BEGIN, "DDDWWWWD", "FER    T" },
-	{ RUN_READ_WINDOW, "DDDWWWWD", "FER    T" },
-	{ RUN_BATCH, "DDDSWrWD", "FER    T" },
-	{ RUN_SKIP_WINDOW, "DDDWWWWD", "FER    T" },
-	{ RUN_NEXT_HOLE, "DDDWWWWD", "FER    T" },
-	{ RUN_READ_HOLE, "DDDWWWWD", "FER    T" },
-	{ RUN_BATCH_HOLE, "DDDWWWWD", "FER    T" },
-	{ RUN_DRAIN_HOLE, "DDDWnnWD", "FER    T" },
-	{ RUN_FINISH_RANGE, "DDDWWWWD", "FER    T" },
-	{ RUN_WAIT, "BBBBBBBB", "        " },
-	{ RUN_DISCONNECT, "WWWWWWWW", "        " },
-	{ RUN_TAKE, "EEWWWWWW", "        " },
-	{ RUN_FINISH_JOB, "FERWWWWW", "        " },
-	{ RUN_FAIL, "WEWWWWWW", "        " },
-	{ RUN_RELEASE, "EEWWWWWW", "        " },
+};
+
+/* Errors of our own statements. */
+static const struct expected ours[] = {
+	{ RUN_CONNECT, "DDDWWWWDD", "FER    TF" },
+	{ RUN_ATTACH, "DDDWWWWDD", "FER    TF" },
+	{ RUN_PREFLIGHT, "DDDWWWWDD", "FER    TF" },
+	{ RUN_BARRIER, "DDDWWWWWD", "FER     F" },
+	{ RUN_BEGIN, "DDDWWWWDD", "FER    TF" },
+	{ RUN_READ_WINDOW, "DDDWWWWDD", "FER    TF" },
+	{ RUN_BATCH, "DDDSWrWDD", "FER    TF" },
+	{ RUN_SKIP_WINDOW, "DDDWWWWDD", "FER    TF" },
+	{ RUN_NEXT_HOLE, "DDDWWWWDD", "FER    TF" },
+	{ RUN_READ_HOLE, "DDDWWWWDD", "FER    TF" },
+	{ RUN_BATCH_HOLE, "DDDWWWWDD", "FER    TF" },
+	{ RUN_DRAIN_HOLE, "DDDWnWWDD", "FER    TF" },
+	{ RUN_SET_ASIDE, "DDDWWWWDD", "FER    TF" },
+	{ RUN_FINISH_RANGE, "DDDWWWWDD", "FER    TF" },
+	{ RUN_DRY_RUN, "DDDWWWWDD", "FER    TF" },
+	{ RUN_WAIT, "BBBBBBBBB", "         " },
+	{ RUN_DISCONNECT, "WWWWWWWWW", "         " },
+	{ RUN_TAKE, "EEWWWWWWE", "         " },
+	{ RUN_FINISH_JOB, "FERWWWWWF", "         " },
+	{ RUN_FAIL, "WEWWWWWWW", "         " },
+	{ RUN_RELEASE, "EEWWWWWWE", "         " },
+};
+
+/* Errors of the statement that runs the job's own code. */
+static const struct expected of_job[] = {
+	{ RUN_BATCH, "DDDSWrWDr", "FFF    T " },
+	{ RUN_BATCH_HOLE, "DDDWnhWDh", "FFF    T " },
+	{ RUN_DRAIN_HOLE, "DDDWnWWDD", "FFF    TF" },
+	{ RUN_DRY_RUN, "DDDWWWWDD", "FFF    TF" },
 };
 
 static const char *const of_class[] = {
-	[SQLSTATE_STOP] = "22012",
+	[SQLSTATE_STOP] = "0A000",
 	[SQLSTATE_FORGET] = "BF010",
 	[SQLSTATE_STOPPED] = "BF011",
 	[SQLSTATE_HELD] = "BF013",
@@ -117,12 +144,14 @@ static const char *const of_class[] = {
 	[SQLSTATE_SHRINK] = "57014",
 	[SQLSTATE_WAIT] = "53300",
 	[SQLSTATE_RECONNECT] = "57P01",
+	[SQLSTATE_ROW] = "22012",
 };
 
 static char letter(enum run_action a)
 {
 	static const char letters[] = {
 		[RUN_READ_WINDOW] = 'r',
+		[RUN_READ_HOLE] = 'h',
 		[RUN_BATCH] = 'B',
 		[RUN_SKIP_WINDOW] = 'S',
 		[RUN_NEXT_HOLE] = 'n',
@@ -137,32 +166,40 @@ static char letter(enum run_action a)
 	return letters[a] != '\0' ? letters[a] : '?';
 }
 
+static void check_error(const struct expected *x, size_t class, int is_of_job)
+{
+	struct drive d;
+	char last = ' ';
+
+	go_to(&d, x->action);
+	d.ev.of_job = is_of_job;
+	fails(&d, of_class[class]);
+	if (letter(run_current(&d.r)) != x->next[class]) {
+		fail_msg("%s", d.trace.data);
+	}
+	if (run_current(&d.r) == RUN_DISCONNECT) {
+		while (run_current(&d.r) == RUN_DISCONNECT ||
+			run_current(&d.r) == RUN_WAIT) {
+			ok(&d);
+		}
+		last = letter(run_current(&d.r));
+	}
+	if (last != x->last[class]) {
+		fail_msg("%s", d.trace.data);
+	}
+	end(&d);
+}
+
 static void test_every_error_at_every_action(void **state)
 {
 	(void)state;
-	assert_int_equal(COUNT(matrix), RUN_END);
-	for (size_t i = 0; i < COUNT(matrix); i++) {
-		for (size_t class = 0; class < COUNT(of_class); class ++) {
-			struct drive d;
-			char last = ' ';
-
-			go_to(&d, matrix[i].action);
-			fails(&d, of_class[class]);
-			if (letter(run_current(&d.r)) !=
-				matrix[i].next[class]) {
-				fail_msg("%s", d.trace.data);
-			}
-			if (run_current(&d.r) == RUN_DISCONNECT) {
-				while (run_current(&d.r) == RUN_DISCONNECT ||
-					run_current(&d.r) == RUN_WAIT) {
-					ok(&d);
-				}
-				last = letter(run_current(&d.r));
-			}
-			if (last != matrix[i].last[class]) {
-				fail_msg("%s", d.trace.data);
-			}
-			end(&d);
+	assert_int_equal(COUNT(ours), RUN_END);
+	for (size_t class = 0; class < COUNT(of_class); class ++) {
+		for (size_t i = 0; i < COUNT(ours); i++) {
+			check_error(&ours[i], class, 0);
+		}
+		for (size_t i = 0; i < COUNT(of_job); i++) {
+			check_error(&of_job[i], class, 1);
 		}
 	}
 }
@@ -214,7 +251,7 @@ static void test_stop_at_every_action(void **state)
 			int steps = 0;
 			int released = 0;
 			int is_last = a == RUN_FINISH_JOB || a == RUN_FAIL ||
-				a == RUN_RELEASE || a == RUN_FINISH_RANGE;
+				a == RUN_RELEASE || a == RUN_DRY_RUN;
 
 			go_to(&d, (enum run_action)a);
 			d.ev.stop_asked = 1;
@@ -280,12 +317,14 @@ static void test_stop_does_not_undo_the_end(void **state)
 
 	(void)state;
 	go_to(&d, RUN_FINISH_RANGE);
-	for (int i = 0; i < 3; i++) {
+	d.ev.stop_asked = 1;
+	finished(&d);
+	for (int i = 0; i < 2; i++) {
 		d.ev.stop_asked = 1;
 		ok(&d);
 	}
 	expect(&d,
-		"ok -> disconnect\n"
+		"finished -> disconnect\n"
 		"ok -> finish job\n"
 		"ok -> end\n");
 	end(&d);
@@ -314,20 +353,56 @@ static void test_unrecordable_failure_ends(void **state)
  * of the job, not a word of the fence. */
 static void test_job_cannot_speak_for_the_fence(void **state)
 {
-	static const char *const ours[] = { "BF010", "BF011" };
+	static const char *const codes[] = { "BF010", "BF011" };
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(ours); i++) {
+	for (size_t i = 0; i < COUNT(codes); i++) {
 		struct drive d;
 
 		go_to(&d, RUN_BATCH);
 		d.ev.of_job = 1;
-		fails(&d, ours[i]);
+		fails(&d, codes[i]);
 		ok(&d);
 		assert_int_equal(run_current(&d.r), RUN_FAIL);
-		assert_string_equal(d.r.error.sqlstate, ours[i]);
+		assert_string_equal(d.r.error.sqlstate, codes[i]);
 		end(&d);
 	}
+}
+
+/* The server's detail may quote the row: it is stored nowhere. */
+static void test_no_row_is_quoted(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	go_to(&d, RUN_DRY_RUN);
+	job_fails(&d, "23514");
+	ok(&d);
+	assert_int_equal(run_current(&d.r), RUN_FAIL);
+	assert_string_equal(d.r.error.sqlstate, "23514");
+	assert_string_equal(d.r.error.detail, "");
+	end(&d);
+
+	/* Rows of a hole that was read as empty. */
+	start_holes(&d);
+	while (run_current(&d.r) != RUN_DISCONNECT) {
+		window_hole(&d, 5, "{10}", "{300}");
+		window(&d, 0, "");
+		job_fails(&d, "23514");
+		d.now_ms += usual.trouble_timeout_ms;
+		if (run_current(&d.r) == RUN_WAIT) {
+			ok(&d);
+		}
+	}
+	assert_string_equal(d.r.error.sqlstate, "23514");
+	assert_string_equal(d.r.error.detail, "It was tried again for 600 s.");
+	end(&d);
+
+	/* What our own functions say is told. */
+	go_to(&d, RUN_BATCH);
+	job_fails(&d, "BF021");
+	assert_string_equal(d.r.error.detail, "Failing row contains (secret).");
+	end(&d);
 }
 
 int main(void)
@@ -340,6 +415,7 @@ int main(void)
 		cmocka_unit_test(test_stop_does_not_undo_the_end),
 		cmocka_unit_test(test_unrecordable_failure_ends),
 		cmocka_unit_test(test_job_cannot_speak_for_the_fence),
+		cmocka_unit_test(test_no_row_is_quoted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,7 +66,8 @@ static void test_held_row_is_waited_for(void **state)
 	ok(&d);
 	ok(&d);
 	hole(&d, 5, "{17}", 62000);
-	fails(&d, "57014");
+	d.ev.blockers = "pid 5 (joe)";
+	job_fails(&d, "57014");
 	ok(&d);
 	ok(&d);
 	hole(&d, 5, "{17}", 63000);
@@ -84,7 +85,7 @@ static void test_held_row_is_waited_for(void **state)
 		"ok -> drain hole 5 (17) seq 2\n"
 		"57014 -> next hole after 5\n"
 		"ok -> wait 200 ms: waits for 2 rows held by others:"
-		" key (17) for 62 s\n"
+		" key (17) for 62 s by pid 5 (joe)\n"
 		"ok -> next hole after 0\n"
 		"ok -> drain hole 5 (17) seq 2\n"
 		"ok -> next hole after 5\n"
@@ -117,15 +118,22 @@ static void test_pauses_between_passes(void **state)
 	end(&d);
 }
 
+/* The clock runs from the first pass that had to wait, whatever the age of the
+ * hole, until one is drained. */
 static void test_row_held_too_long(void **state)
 {
 	struct drive d;
 
 	(void)state;
 	start_holes(&d);
-	hole(&d, 5, "{17,\"a b\"}", 3600000);
-	d.ev.blockers = "pid 5 (joe)";
+	hole(&d, 5, "{17,\"a b\"}", 9000000);
 	fails(&d, "55P03");
+	ok(&d);
+	d.now_ms += usual.hole_timeout_ms - d.r.pause_ms;
+	ok(&d);
+	hole(&d, 5, "{17,\"a b\"}", 3600000);
+	fails(&d, "55P03");
+	assert_int_equal(run_current(&d.r), RUN_NEXT_HOLE);
 	ok(&d);
 	ok(&d);
 	hole(&d, 5, "{17,\"a b\"}", 3600001);
@@ -142,8 +150,54 @@ static void test_row_held_too_long(void **state)
 		"The job waits for 2 rows held by others: key (17, a b) for"
 		" 3600 s by pid 5 (joe).");
 	assert_string_equal(d.r.error.hint,
-		"End the transaction that holds them, then submit a job for"
-		" the rows that are left (see backfill.holes).");
+		"End the transaction that holds them, then"
+		" backfill.retry(job) goes on with the rows that are left (see"
+		" backfill.holes).");
+	end(&d);
+}
+
+/* One pass that waits and, after hole_timeout, one more try. */
+static void wait_too_long(struct drive *d)
+{
+	ok(d);
+	assert_int_equal(run_current(&d->r), RUN_WAIT);
+	d->now_ms += usual.hole_timeout_ms;
+	ok(d);
+}
+
+/* Whatever made a hole smaller starts the clock and the pauses anew. */
+static void test_progress_starts_the_clock_anew(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_recording(&d);
+	window(&d, 0, "");
+	for (int i = 0; i < 3; i++) {
+		hole(&d, 5, "{17}", 1000);
+		fails(&d, "55P03");
+		wait_too_long(&d);
+		if (i == 0) {
+			hole(&d, 4, "{16}", 1000);
+			ok(&d);
+		} else if (i == 1) {
+			window_hole(&d, 4, "{1}", "{300}");
+			window(&d, 100, "{100}");
+			ok(&d);
+		} else {
+			hole(&d, 4, "{16}", 1000);
+			job_fails(&d, "23514");
+			ok(&d);
+		}
+		hole(&d, 5, "{17}", 1000);
+		fails(&d, "55P03");
+		assert_int_equal(run_current(&d.r), RUN_NEXT_HOLE);
+		ok(&d);
+		assert_int_equal(d.r.pause_ms, 100);
+		ok(&d);
+		hole(&d, 5, "{17}", 1000);
+		ok(&d);
+	}
 	end(&d);
 }
 
@@ -215,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_held_row_is_waited_for),
 		cmocka_unit_test(test_pauses_between_passes),
 		cmocka_unit_test(test_row_held_too_long),
+		cmocka_unit_test(test_progress_starts_the_clock_anew),
 		cmocka_unit_test(test_held_row_and_rare_trouble),
 		cmocka_unit_test(test_hole_is_not_lost_to_trouble),
 	};
