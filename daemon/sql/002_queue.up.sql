@@ -1,6 +1,6 @@
 -- The tables. Lock order everywhere: jobs, then ranges. A batch writes its
--- range, holes and nothing else: a person's open UPDATE of backfill.jobs
--- must never make a batch wait with row locks held.
+-- range, holes, row errors and events, and nothing else: a person's open
+-- UPDATE of backfill.jobs must never make a batch wait with row locks held.
 
 SET LOCAL ROLE backfill_owner;
 
@@ -10,9 +10,16 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	kind text NOT NULL DEFAULT 'update',
 	target text NOT NULL,
 	set_clause text,
+	from_clause text,
 	where_clause text,
 	key_columns text[],
 	run_as name NOT NULL,
+
+	depends_on bigint[],
+	hold boolean NOT NULL DEFAULT false,
+	run_after timestamptz,
+	run_window text,
+	priority integer NOT NULL DEFAULT 0,
 
 	batch_rows integer,
 	max_batch_rows integer,
@@ -20,6 +27,11 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	lock_timeout interval,
 	statement_timeout interval,
 	synchronous_commit text,
+	pause_after_rows bigint,
+	on_row_error text NOT NULL DEFAULT 'stop',
+	max_row_errors integer NOT NULL DEFAULT 100,
+	on_residue text NOT NULL DEFAULT 'report',
+	dry_run boolean NOT NULL DEFAULT false,
 
 	search_path text NOT NULL,
 	timezone text NOT NULL,
@@ -39,6 +51,7 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	started_at timestamptz,
 	finished_at timestamptz,
 	target_oid oid,
+	report jsonb,
 
 	CONSTRAINT jobs_name_key UNIQUE (name)
 ) WITH (fillfactor = 80);
@@ -48,23 +61,38 @@ CREATE UNIQUE INDEX IF NOT EXISTS jobs_running_target_key
 	ON backfill.jobs (target_oid) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS jobs_open_idx
 	ON backfill.jobs (id) WHERE state IN ('queued', 'running', 'paused');
+CREATE INDEX IF NOT EXISTS jobs_finished_idx
+	ON backfill.jobs (finished_at)
+	WHERE state IN ('succeeded', 'failed', 'cancelled');
 
 COMMENT ON TABLE backfill.jobs IS
 	'The queue: insert a row, and a daemon changes the table in small batches.';
 COMMENT ON COLUMN backfill.jobs.id IS 'Number of the job, by the system.';
 COMMENT ON COLUMN backfill.jobs.name IS
 	'Unique; default made from kind, target and id. Submitting twice is ON CONFLICT (name) DO NOTHING.';
-COMMENT ON COLUMN backfill.jobs.kind IS 'What is done: update.';
+COMMENT ON COLUMN backfill.jobs.kind IS 'What is done: update, delete.';
 COMMENT ON COLUMN backfill.jobs.target IS
 	'Table; resolved to schema.table under the submitter''s search_path when it exists.';
 COMMENT ON COLUMN backfill.jobs.set_clause IS
-	'What follows SET in UPDATE target SET …; must not assign a key column. Runs in each batch as run_as.';
+	'What follows SET in UPDATE target SET …; must not assign a key column. Runs in each batch as run_as. A delete has none.';
+COMMENT ON COLUMN backfill.jobs.from_clause IS
+	'What follows FROM in UPDATE target SET … FROM … WHERE …, or USING in a DELETE; NULL: none.';
 COMMENT ON COLUMN backfill.jobs.where_clause IS
-	'Which rows: one boolean expression; NULL: all. The target is known in it by its bare table name.';
+	'Which rows: one boolean expression; NULL: all, which a delete must say as true. The target is known in it by its bare table name.';
 COMMENT ON COLUMN backfill.jobs.key_columns IS
 	'Columns of the unique btree index that is walked; NULL: the primary key, else a unique, not null, immediate, valid, non-partial one.';
 COMMENT ON COLUMN backfill.jobs.run_as IS
 	'Login whose rights the job has; default current_user. Never a superuser; a role that the submitter may become, and a member of backfill_submit.';
+COMMENT ON COLUMN backfill.jobs.depends_on IS
+	'Ids of jobs, at most 100, that must have succeeded before this one runs.';
+COMMENT ON COLUMN backfill.jobs.hold IS
+	'Whether it waits for backfill.approve().';
+COMMENT ON COLUMN backfill.jobs.run_after IS
+	'It does not run before; NULL: at once.';
+COMMENT ON COLUMN backfill.jobs.run_window IS
+	'Daily, by the wall clock, such as 22:00-06:00 or 22:00-06:00 Europe/Berlin; without a zone in that of column timezone. May be changed while the job runs. NULL: at any hour.';
+COMMENT ON COLUMN backfill.jobs.priority IS
+	'Higher is claimed first, then the lower id. May be changed while the job waits. NULL: 0.';
 COMMENT ON COLUMN backfill.jobs.batch_rows IS
 	'First number of rows read per batch, 1 to 1000000; equal to max_batch_rows it fixes the size. May be changed while the job runs. NULL: the configuration''s.';
 COMMENT ON COLUMN backfill.jobs.max_batch_rows IS
@@ -77,6 +105,16 @@ COMMENT ON COLUMN backfill.jobs.statement_timeout IS
 	'Longest time for one statement, 100ms to 1h: the longest that an application waits for a batch. May be changed while the job runs. NULL: the configuration''s.';
 COMMENT ON COLUMN backfill.jobs.synchronous_commit IS
 	'off, local, remote_write, on or remote_apply, for the batches. May be changed while the job runs. NULL: the configuration''s.';
+COMMENT ON COLUMN backfill.jobs.pause_after_rows IS
+	'The canary: the job pauses itself when it has changed so many rows; look, then resume. May be changed while the job runs. NULL: none.';
+COMMENT ON COLUMN backfill.jobs.on_row_error IS
+	'What a row that cannot be changed does: stop, or record: it is kept in backfill.row_errors and the job goes on, to end failed. NULL: stop.';
+COMMENT ON COLUMN backfill.jobs.max_row_errors IS
+	'How many rows may be recorded, 0 to 1000000, before the job fails. NULL: 100.';
+COMMENT ON COLUMN backfill.jobs.on_residue IS
+	'What rows do that the last closing sweep still found: report (an event) or fail. NULL: report.';
+COMMENT ON COLUMN backfill.jobs.dry_run IS
+	'Whether only a report is made, on a copy of the first rows: the table is not touched. NULL: false.';
 COMMENT ON COLUMN backfill.jobs.search_path IS
 	'The submitter''s at INSERT, pg_temp last: names in the clauses mean what they meant to the submitter.';
 COMMENT ON COLUMN backfill.jobs.timezone IS 'The submitter''s TimeZone.';
@@ -100,6 +138,8 @@ COMMENT ON COLUMN backfill.jobs.finished_at IS
 	'When it succeeded, failed or was cancelled.';
 COMMENT ON COLUMN backfill.jobs.target_oid IS
 	'OID of the target; fixed when the job begins: a table that takes its name later is not touched.';
+COMMENT ON COLUMN backfill.jobs.report IS
+	'What a dry run found: plan, a sample of rows before and after, a forecast of rows, WAL and time.';
 
 CREATE TABLE IF NOT EXISTS backfill.ranges (
 	job_id bigint NOT NULL
@@ -125,6 +165,13 @@ CREATE TABLE IF NOT EXISTS backfill.ranges (
 	begun_at timestamptz,
 	checkpoint_at timestamptz,
 	finished_at timestamptz,
+	pass integer NOT NULL DEFAULT 0,
+	sweep_cursor text[],
+	pass_rows bigint NOT NULL DEFAULT 0,
+	late_rows bigint NOT NULL DEFAULT 0,
+	residue bigint NOT NULL DEFAULT 0,
+	key_signature text,
+	moves_by text,
 	PRIMARY KEY (job_id, number)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
 	autovacuum_vacuum_threshold = 200);
@@ -170,7 +217,21 @@ COMMENT ON COLUMN backfill.ranges.begun_at IS
 COMMENT ON COLUMN backfill.ranges.checkpoint_at IS
 	'When the last batch committed its checkpoint.';
 COMMENT ON COLUMN backfill.ranges.finished_at IS
-	'When the cursor reached the bound.';
+	'When nothing was left to do up to the bound.';
+COMMENT ON COLUMN backfill.ranges.pass IS
+	'0: the walk; 1 to 3: a closing sweep, which looks once more for rows that match.';
+COMMENT ON COLUMN backfill.ranges.sweep_cursor IS
+	'As cursor, of the closing sweep under way.';
+COMMENT ON COLUMN backfill.ranges.pass_rows IS
+	'Rows changed in this sweep.';
+COMMENT ON COLUMN backfill.ranges.late_rows IS
+	'Rows changed by all sweeps: they were written while the job ran.';
+COMMENT ON COLUMN backfill.ranges.residue IS
+	'Rows that the third sweep, the last, still found and changed.';
+COMMENT ON COLUMN backfill.ranges.key_signature IS
+	'What made the key''s order when the range began: types, operators, collations.';
+COMMENT ON COLUMN backfill.ranges.moves_by IS
+	'Why an update has no closing sweep: a clause calls what makes rows match again by itself, such as now(); NULL: none does.';
 
 -- No foreign key to jobs: its check would lock the jobs row in the batch.
 CREATE TABLE IF NOT EXISTS backfill.holes (
@@ -189,11 +250,44 @@ COMMENT ON COLUMN backfill.holes.job_id IS 'The job.';
 COMMENT ON COLUMN backfill.holes.number IS 'The range.';
 COMMENT ON COLUMN backfill.holes.id IS 'Number of the hole; they are worked off in this order, which is the key''s.';
 COMMENT ON COLUMN backfill.holes.is_window IS
-	'Whether the hole is a whole window (lo, hi] of which more than 100 rows were held, untouched as yet.';
+	'Whether the hole is a whole window (lo, hi], untouched as yet: others held more than 100 of its rows, or kept it waiting.';
 COMMENT ON COLUMN backfill.holes.lo IS
 	'Lower end of a window, excluded; NULL: from the first key, or not a window.';
 COMMENT ON COLUMN backfill.holes.hi IS 'The key, or the upper end of a window.';
 COMMENT ON COLUMN backfill.holes.found_at IS 'When the cursor passed it.';
+
+-- No foreign key, as holes. A key may be too long for an index, and a retry
+-- asks for each of many: hence the hash.
+CREATE TABLE IF NOT EXISTS backfill.row_errors (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	job_id bigint NOT NULL,
+	number integer NOT NULL,
+	key text[] NOT NULL,
+	sqlstate text NOT NULL,
+	message text NOT NULL,
+	constraint_name text,
+	failed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	attempts integer NOT NULL DEFAULT 1,
+	resolved_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS row_errors_key_idx ON backfill.row_errors
+	(job_id, number, pg_catalog.hash_array(key));
+COMMENT ON TABLE backfill.row_errors IS
+	'Rows that could not be changed, of jobs with on_row_error = record; backfill.retry() works them off.';
+COMMENT ON COLUMN backfill.row_errors.id IS 'Number, by the system.';
+COMMENT ON COLUMN backfill.row_errors.job_id IS 'The job.';
+COMMENT ON COLUMN backfill.row_errors.number IS 'The range.';
+COMMENT ON COLUMN backfill.row_errors.key IS
+	'The row''s key, a text per key column.';
+COMMENT ON COLUMN backfill.row_errors.sqlstate IS 'The error''s SQLSTATE.';
+COMMENT ON COLUMN backfill.row_errors.message IS
+	'Its message, cut to 1000 characters.';
+COMMENT ON COLUMN backfill.row_errors.constraint_name IS
+	'The constraint that the row violates, if it is one.';
+COMMENT ON COLUMN backfill.row_errors.failed_at IS 'When it last failed.';
+COMMENT ON COLUMN backfill.row_errors.attempts IS 'How often it failed.';
+COMMENT ON COLUMN backfill.row_errors.resolved_at IS
+	'When the row was changed after all, or needed it no more; NULL: not mended.';
 
 CREATE TABLE IF NOT EXISTS backfill.events (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -212,7 +306,7 @@ COMMENT ON COLUMN backfill.events.actor IS
 	'The role that did it; of control requests the current_user, not forgeable.';
 COMMENT ON COLUMN backfill.events.job_id IS 'The job; NULL: all.';
 COMMENT ON COLUMN backfill.events.event IS
-	'submitted, started, taken_over, released, begun, held, window_hole, pause, resume, cancel, succeeded, failed, stop_all, start_all.';
+	'Of the system: submitted, started, taken_over, preflight, begun, window_hole, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, stop_all, start_all.';
 COMMENT ON COLUMN backfill.events.detail IS 'More, in words.';
 
 CREATE TABLE IF NOT EXISTS backfill.daemons (

@@ -1,4 +1,4 @@
--- Control: pause, resume, cancel, stop_all, start_all.
+-- Control: pause, resume, cancel, retry, approve, stop_all, start_all.
 --
 -- A request is an event that acts: the functions insert into
 -- backfill.events with the caller's rights, where row-level security says
@@ -44,6 +44,57 @@ $$;
 COMMENT ON FUNCTION backfill.events_stamp() IS
 	'Trigger: a request names its true author.';
 
+-- Sums over ranges; NULL: the job has no pause_after_rows. Within bounds
+-- whatever a job's own login counted: release() must not trip over it.
+CREATE OR REPLACE FUNCTION backfill.rows_left(job bigint)
+RETURNS bigint LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT greatest(-9223372036854775807, least(9223372036854775807,
+		j.pause_after_rows - coalesce((SELECT sum(r.rows_done)
+			FROM backfill.ranges r WHERE r.job_id = j.id), 0)))::bigint
+	FROM backfill.jobs j
+	WHERE j.id = job AND j.pause_after_rows IS NOT NULL
+$$;
+COMMENT ON FUNCTION backfill.rows_left(bigint) IS
+	'How many rows the job may still change before it pauses itself; NULL: no such bound.';
+
+-- Recorded rows become holes, which are worked off like those that others
+-- held. Sweeps begin anew, and finish_range decides about them once the holes
+-- are done: of a job that turns out not to exclude itself, a sweep would
+-- change those rows twice. The job's row is locked by the caller, and the
+-- range before its rows are looked at: a batch of its last life is over.
+CREATE OR REPLACE FUNCTION backfill.requeue(job bigint)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- The key's index may have been built anew since (REINDEX
+	-- CONCURRENTLY): one of the same order is as good, and the daemon
+	-- looks whether there is one.
+	UPDATE backfill.ranges r SET finished_at = NULL, residue = 0,
+		key_index_oid = NULL,
+		begun_at = CASE WHEN r.hi IS NOT NULL THEN r.begun_at END,
+		pass = 0, sweep_cursor = NULL, pass_rows = 0
+	WHERE r.job_id = job;
+	-- Their clock, hole_timeout, starts anew.
+	UPDATE backfill.holes h SET found_at = clock_timestamp()
+	WHERE h.job_id = job;
+	INSERT INTO backfill.holes (job_id, number, hi)
+	SELECT e.job_id, e.number, e.key FROM backfill.row_errors e
+	WHERE e.job_id = job AND e.resolved_at IS NULL AND NOT EXISTS (
+		SELECT FROM backfill.holes h WHERE h.job_id = e.job_id
+		AND h.number = e.number AND NOT h.is_window AND h.hi = e.key)
+	ORDER BY e.id;
+	UPDATE backfill.jobs j SET state = 'queued', reason = NULL,
+		error_sqlstate = NULL, error_message = NULL, error_detail = NULL,
+		error_hint = NULL, finished_at = NULL, report = NULL
+	WHERE j.id = job;
+END
+$$;
+COMMENT ON FUNCTION backfill.requeue(bigint) IS
+	'What retry() does to a failed job.';
+
 CREATE OR REPLACE FUNCTION backfill.events_act()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -64,8 +115,16 @@ BEGIN
 		RETURN NULL;
 	END IF;
 
-	SELECT j.id, j.name, j.state INTO job FROM backfill.jobs j
+	SELECT j.id, j.state, j.hold INTO job FROM backfill.jobs j
 	WHERE j.id = NEW.job_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF002',
+			MESSAGE = format('job "%s" does not exist', NEW.job_id);
+	END IF;
+	IF NEW.event = 'approve' AND NOT job.hold THEN
+		RAISE NOTICE 'job % is not held', job.id;
+		RETURN NULL;
+	END IF;
 
 	CASE NEW.event || ' ' || job.state
 	WHEN 'pause queued', 'pause running' THEN
@@ -73,9 +132,19 @@ BEGIN
 			reason = 'paused by ' || because
 		WHERE id = job.id;
 	WHEN 'resume paused' THEN
-		-- A daemon claims it anew and goes on from the checkpoint.
-		UPDATE backfill.jobs SET state = 'queued', reason = NULL
+		-- A daemon claims it anew and goes on from the checkpoint. A
+		-- canary that was not reached is still to be looked at.
+		UPDATE backfill.jobs SET state = 'queued', reason = NULL,
+			pause_after_rows = CASE WHEN backfill.rows_left(id) > 0
+				THEN pause_after_rows END
 		WHERE id = job.id;
+	WHEN 'retry failed' THEN
+		PERFORM backfill.requeue(job.id);
+	WHEN 'approve queued' THEN
+		UPDATE backfill.jobs SET hold = false, reason = NULL
+		WHERE id = job.id;
+	WHEN 'approve paused' THEN
+		UPDATE backfill.jobs SET hold = false WHERE id = job.id;
 	WHEN 'cancel queued', 'cancel running', 'cancel paused' THEN
 		UPDATE backfill.jobs SET state = 'cancelled',
 			reason = 'cancelled by ' || because,
@@ -89,7 +158,11 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'BF003',
 			MESSAGE = format('cannot %s job %s: it is %s',
 				NEW.event, job.id, job.state),
-			HINT = 'Submit a new job to change the table again.';
+			HINT = CASE WHEN job.state IN ('queued', 'running', 'paused')
+				THEN 'Only a failed job can be tried again.'
+				WHEN job.state = 'failed'
+				THEN 'backfill.retry() queues a failed job again.'
+				ELSE 'Submit a new job to change the table again.' END;
 	END CASE;
 	RETURN NULL;
 END
@@ -99,13 +172,13 @@ COMMENT ON FUNCTION backfill.events_act() IS
 
 DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;
 CREATE TRIGGER events_1_stamp BEFORE INSERT ON backfill.events
-	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'stop_all',
-		'start_all'))
+	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'retry',
+		'approve', 'stop_all', 'start_all'))
 	EXECUTE FUNCTION backfill.events_stamp();
 DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
 CREATE TRIGGER events_2_act AFTER INSERT ON backfill.events
-	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'stop_all',
-		'start_all'))
+	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'retry',
+		'approve', 'stop_all', 'start_all'))
 	EXECUTE FUNCTION backfill.events_act();
 
 CREATE OR REPLACE FUNCTION backfill.request(job text, event text,
@@ -119,7 +192,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.request(text, text, text) IS
-	'What pause, resume and cancel share.';
+	'What pause, resume, cancel, retry and approve share.';
 
 CREATE OR REPLACE FUNCTION backfill.pause(job bigint,
 	reason text DEFAULT NULL)
@@ -155,6 +228,52 @@ COMMENT ON FUNCTION backfill.cancel(bigint, text) IS
 	'Ends the job for good: the batch in flight is cancelled, what was committed stays. Raises BF002, BF003.';
 COMMENT ON FUNCTION backfill.cancel(text, text) IS 'The same by name.';
 
+CREATE OR REPLACE FUNCTION backfill.retry(job bigint)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1::text, ''retry'', NULL)';
+CREATE OR REPLACE FUNCTION backfill.retry(job text)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1, ''retry'', NULL)';
+COMMENT ON FUNCTION backfill.retry(bigint) IS
+	'Queues a failed job again: it goes on from its checkpoint, recorded rows first. Raises BF002, BF003.';
+COMMENT ON FUNCTION backfill.retry(text) IS 'The same by name.';
+
+CREATE OR REPLACE FUNCTION backfill.approve(job bigint)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1::text, ''approve'', NULL)';
+CREATE OR REPLACE FUNCTION backfill.approve(job text)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT backfill.request($1, ''approve'', NULL)';
+COMMENT ON FUNCTION backfill.approve(bigint) IS
+	'Lets a job run that was submitted with hold. Raises BF002, BF003.';
+COMMENT ON FUNCTION backfill.approve(text) IS 'The same by name.';
+
+-- With the caller's rights: a job of a role that the caller may not become
+-- is nobody's word that a migration may go on.
+CREATE OR REPLACE FUNCTION backfill.ensure_succeeded(name text)
+RETURNS void LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	known_id bigint := backfill.job_id(name);
+	job record;
+BEGIN
+	SELECT j.id, j.name, j.state, j.reason, j.dry_run INTO job
+	FROM backfill.jobs j WHERE j.id = known_id;
+	IF job.state = 'succeeded' AND NOT job.dry_run THEN
+		RETURN;
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = 'BF001',
+		MESSAGE = format('job %s (%s) has not succeeded', job.id, job.name),
+		DETAIL = CASE WHEN job.state = 'succeeded'
+			THEN 'It was a dry run, which changes nothing.'
+			ELSE format('It is %s%s.', job.state,
+				coalesce(': ' || job.reason, '')) END;
+END
+$$;
+COMMENT ON FUNCTION backfill.ensure_succeeded(text) IS
+	'The gate for a later migration: returns when the job of this name or id has succeeded, for more than a dry run. Raises BF001, and BF002 when there is none that the caller may steer.';
+
 CREATE OR REPLACE FUNCTION backfill.stop_all(reason text DEFAULT NULL)
 RETURNS void LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
@@ -182,7 +301,8 @@ CREATE POLICY events_request ON backfill.events FOR INSERT
 	WITH CHECK (
 		(job_id IS NULL AND event IN ('stop_all', 'start_all')
 			AND pg_catalog.pg_has_role('backfill_admin', 'MEMBER'))
-		OR (event IN ('pause', 'resume', 'cancel') AND EXISTS (
+		OR (event IN ('pause', 'resume', 'cancel', 'retry', 'approve')
+			AND EXISTS (
 			SELECT FROM backfill.jobs j WHERE j.id = job_id
 			AND backfill.may_steer(j.run_as))));
 
@@ -191,8 +311,12 @@ GRANT EXECUTE ON FUNCTION backfill.job_id(text),
 	backfill.request(text, text, text),
 	backfill.pause(bigint, text), backfill.pause(text, text),
 	backfill.resume(bigint), backfill.resume(text),
-	backfill.cancel(bigint, text), backfill.cancel(text, text)
+	backfill.cancel(bigint, text), backfill.cancel(text, text),
+	backfill.retry(bigint), backfill.retry(text),
+	backfill.approve(bigint), backfill.approve(text),
+	backfill.ensure_succeeded(text)
 	TO backfill_submit;
+GRANT EXECUTE ON FUNCTION backfill.rows_left(bigint) TO backfill_daemon;
 GRANT EXECUTE ON FUNCTION backfill.stop_all(text), backfill.start_all()
 	TO backfill_admin;
 

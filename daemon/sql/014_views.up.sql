@@ -27,8 +27,9 @@ SELECT j.id, j.name, j.kind, j.target,
 		END::numeric(4,1) AS percent,
 	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
 		THEN r.rows_per_second END AS rows_per_second,
+	-- How many rows match, a sweep does not know beforehand.
 	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
-		AND r.rows_per_second > 0
+		AND r.rows_per_second > 0 AND r.pass = 0
 		THEN make_interval(secs => round(least(1e9, greatest(0,
 			r.rows_total_estimate - r.rows_read)
 			/ greatest(0.001, r.rows_per_second)))) END AS eta,
@@ -41,7 +42,11 @@ SELECT j.id, j.name, j.kind, j.target,
 	r.checkpoint_at AS saved_at,
 	j.run_as, j.submitted_by, j.submitted_at, j.started_at, j.finished_at,
 	d.host AS daemon_host, d.pid AS daemon_pid, r.runner_pid,
-	j.error_sqlstate, j.error_message, j.error_detail, j.error_hint
+	j.error_sqlstate, j.error_message, j.error_detail, j.error_hint,
+	coalesce(r.pass, 0) AS pass,
+	coalesce(r.late_rows, 0)::bigint AS late_rows,
+	e.row_errors, j.priority, j.hold, j.depends_on, j.run_after,
+	j.run_window, j.dry_run
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -52,15 +57,21 @@ LEFT JOIN LATERAL (
 			AS rows_per_second,
 		sum(n.rows_still_matching) AS rows_still_matching,
 		sum(n.batches) AS batches, max(n.batch_rows) AS batch_rows,
-		max(n.cursor) FILTER (WHERE n.number = 1) AS cursor,
+		max(CASE WHEN n.pass > 0 THEN n.sweep_cursor ELSE n.cursor END)
+			FILTER (WHERE n.number = 1) AS cursor,
 		max(n.hi) FILTER (WHERE n.number = 1) AS hi,
 		max(n.checkpoint_at) AS checkpoint_at,
+		max(n.pass) AS pass, sum(n.late_rows) AS late_rows,
 		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid
 	FROM backfill.ranges n WHERE n.job_id = j.id HAVING count(*) > 0
 ) r ON true
 LEFT JOIN LATERAL (
 	SELECT count(*) AS holes FROM backfill.holes n WHERE n.job_id = j.id
 ) h ON true
+LEFT JOIN LATERAL (
+	SELECT count(*) AS row_errors FROM backfill.row_errors n
+	WHERE n.job_id = j.id AND n.resolved_at IS NULL
+) e ON true
 LEFT JOIN backfill.daemons d ON d.incarnation = r.owner
 LEFT JOIN backfill.stop s ON true
 WHERE backfill.may_see(j.run_as)
@@ -114,6 +125,22 @@ COMMENT ON COLUMN backfill.progress.error_sqlstate IS 'The failure''s SQLSTATE.'
 COMMENT ON COLUMN backfill.progress.error_message IS 'The failure''s message.';
 COMMENT ON COLUMN backfill.progress.error_detail IS 'The failure''s detail.';
 COMMENT ON COLUMN backfill.progress.error_hint IS 'What may help.';
+COMMENT ON COLUMN backfill.progress.pass IS
+	'0: the walk; 1 to 3: a closing sweep for rows written meanwhile.';
+COMMENT ON COLUMN backfill.progress.late_rows IS
+	'Rows changed by the closing sweeps.';
+COMMENT ON COLUMN backfill.progress.row_errors IS
+	'Rows that could not be changed and are not mended: see backfill.row_errors.';
+COMMENT ON COLUMN backfill.progress.priority IS 'Higher is claimed first.';
+COMMENT ON COLUMN backfill.progress.hold IS
+	'Whether it waits for backfill.approve().';
+COMMENT ON COLUMN backfill.progress.depends_on IS
+	'Jobs that must have succeeded before.';
+COMMENT ON COLUMN backfill.progress.run_after IS 'It does not run before.';
+COMMENT ON COLUMN backfill.progress.run_window IS
+	'The daily hours in which it may run.';
+COMMENT ON COLUMN backfill.progress.dry_run IS
+	'Whether nothing is to be changed: see backfill.jobs.report.';
 
 GRANT SELECT ON backfill.progress
 	TO backfill_submit, backfill_daemon, pg_monitor;

@@ -1,5 +1,10 @@
 DROP FUNCTION IF EXISTS backfill.start_all();
 DROP FUNCTION IF EXISTS backfill.stop_all(text);
+DROP FUNCTION IF EXISTS backfill.ensure_succeeded(text);
+DROP FUNCTION IF EXISTS backfill.approve(text);
+DROP FUNCTION IF EXISTS backfill.approve(bigint);
+DROP FUNCTION IF EXISTS backfill.retry(text);
+DROP FUNCTION IF EXISTS backfill.retry(bigint);
 DROP FUNCTION IF EXISTS backfill.cancel(text, text);
 DROP FUNCTION IF EXISTS backfill.cancel(bigint, text);
 DROP FUNCTION IF EXISTS backfill.resume(text);
@@ -11,5 +16,7 @@ DROP POLICY IF EXISTS events_request ON backfill.events;
 DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
 DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;
 DROP FUNCTION IF EXISTS backfill.events_act();
+DROP FUNCTION IF EXISTS backfill.requeue(bigint);
+DROP FUNCTION IF EXISTS backfill.rows_left(bigint);
 DROP FUNCTION IF EXISTS backfill.events_stamp();
 DROP FUNCTION IF EXISTS backfill.job_id(text);

@@ -1,40 +1,6 @@
--- Submission: what a row of backfill.jobs must be, who may insert it and
--- who may see it.
+-- Submission: what a row of backfill.jobs must be, and who may insert it.
 
 SET LOCAL ROLE backfill_owner;
-
--- SQLSTATEs of our own, class BF, in one place:
---   BF002 no such job         BF003 not possible in this state
---   BF010 stale epoch         BF011 paused, cancelled or stopped
---   BF012 counts of a batch do not add up
---   BF013 too many held rows  BF014 row locked and still not updated
---   BF020 no usable key       BF021 SET of a key column
---   BF022 table or key redefined in mid-job
---   BF023 rows held beyond hole_timeout
---   BF024 given back for the same reason ten times within a minute
-
--- Whether current_user may see and steer what run_as may do. A role that
--- was dropped is nobody's.
-CREATE OR REPLACE FUNCTION backfill.may_steer(run_as name)
-RETURNS boolean LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT pg_has_role('backfill_admin', 'MEMBER')
-		OR coalesce((SELECT pg_has_role(r.oid, 'MEMBER')
-			FROM pg_roles r WHERE r.rolname = run_as), false)
-$$;
-COMMENT ON FUNCTION backfill.may_steer(name) IS
-	'Whether the caller may see and steer jobs of this run_as: a member of it, or of backfill_admin.';
-
-CREATE OR REPLACE FUNCTION backfill.may_see(run_as name)
-RETURNS boolean LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT backfill.may_steer(run_as)
-		OR pg_has_role('pg_monitor', 'MEMBER')
-$$;
-COMMENT ON FUNCTION backfill.may_see(name) IS
-	'Whether the caller may see jobs of this run_as in the views: who may steer them, and pg_monitor.';
 
 -- The submitter's surroundings. This function alone runs under the
 -- submitter's search_path, so it calls functions by full name and uses no
@@ -93,22 +59,53 @@ $$;
 COMMENT ON FUNCTION backfill.check_length(text, text, integer) IS
 	'Raises 22023 when value has more than so many bytes; NULL passes.';
 
+CREATE OR REPLACE FUNCTION backfill.check_number(
+	column_name text, value bigint, lowest bigint, highest bigint)
+RETURNS void LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF value NOT BETWEEN lowest AND highest THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = format('%s %s is outside the valid range (%s .. %s)',
+				column_name, value, lowest, highest);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.check_number(text, bigint, bigint, bigint) IS
+	'Raises 22023 when value is outside [lowest, highest]; NULL passes.';
+
+CREATE OR REPLACE FUNCTION backfill.check_word(
+	column_name text, value text, words text[])
+RETURNS void LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF value <> ALL (words) THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = format('invalid %s "%s"', column_name, value),
+			HINT = format('Available values: %s.',
+				array_to_string(words, ', '));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.check_word(text, text, text[]) IS
+	'Raises 22023 when value is none of the words; NULL passes.';
+
 -- What may change while the job runs.
 CREATE OR REPLACE FUNCTION backfill.jobs_check_settings()
 RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NEW.batch_rows NOT BETWEEN 1 AND 1000000 THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = format('batch_rows %s is outside the valid range'
-				' (1 .. 1000000)', NEW.batch_rows);
-	END IF;
-	IF NEW.max_batch_rows NOT BETWEEN 1 AND 1000000 THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = format('max_batch_rows %s is outside the valid range'
-				' (1 .. 1000000)', NEW.max_batch_rows);
-	END IF;
+	NEW.priority := coalesce(NEW.priority, 0);
+	NEW.run_window := btrim(NEW.run_window);
+	PERFORM backfill.check_window(NEW.run_window, NEW.timezone);
+	PERFORM backfill.check_number('pause_after_rows', NEW.pause_after_rows,
+		1, 9223372036854775807);
+	PERFORM backfill.check_number('batch_rows', NEW.batch_rows, 1, 1000000);
+	PERFORM backfill.check_number('max_batch_rows', NEW.max_batch_rows,
+		1, 1000000);
 	IF NEW.batch_rows > NEW.max_batch_rows THEN
 		RAISE EXCEPTION USING ERRCODE = '22023',
 			MESSAGE = format('batch_rows %s is greater than max_batch_rows %s',
@@ -120,20 +117,26 @@ BEGIN
 		NEW.lock_timeout, '10ms', '10s');
 	PERFORM backfill.check_interval('statement_timeout',
 		NEW.statement_timeout, '100ms', '1h');
-	IF NEW.synchronous_commit NOT IN
-		('off', 'local', 'remote_write', 'on', 'remote_apply')
-	THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = format('invalid synchronous_commit "%s"',
-				NEW.synchronous_commit),
-			HINT = 'Available values: off, local, remote_write, on,'
-				' remote_apply.';
-	END IF;
+	PERFORM backfill.check_word('synchronous_commit', NEW.synchronous_commit,
+		ARRAY['off', 'local', 'remote_write', 'on', 'remote_apply']);
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_check_settings() IS
 	'Trigger: refuses settings that are out of range (22023).';
+
+-- What the kind does to the table: NULL when there is no such table.
+CREATE OR REPLACE FUNCTION backfill.may_change(role name, target oid,
+	kind text)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE kind
+		WHEN 'delete' THEN has_table_privilege(role, target, 'DELETE')
+		ELSE has_any_column_privilege(role, target, 'UPDATE') END
+$$;
+COMMENT ON FUNCTION backfill.may_change(name, oid, text) IS
+	'Whether the role has the privilege on the table that a job of this kind needs.';
 
 -- run_as is decided here, with the rights of the caller: current_user, so
 -- that a SECURITY DEFINER function of a low role that a high one calls
@@ -214,37 +217,102 @@ $$;
 COMMENT ON FUNCTION backfill.jobs_check_run_as(name, oid) IS
 	'Raises 42501 or 42704 unless the caller may submit a job with this run_as.';
 
-CREATE OR REPLACE FUNCTION backfill.jobs_check()
-RETURNS trigger LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION backfill.jobs_check_clauses(kind text,
+	set_clause text, from_clause text, where_clause text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+	blanks CONSTANT text := E' \t\n\r';
+BEGIN
+	IF kind = 'delete' AND set_clause IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'a job of kind "delete" has no set_clause',
+			HINT = 'Leave it NULL, or submit a job of kind "update".';
+	END IF;
+	IF kind = 'delete' AND coalesce(btrim(where_clause, blanks), '') = '' THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'a job of kind "delete" needs a where_clause',
+			HINT = 'Write true to delete all rows.';
+	END IF;
+	IF kind = 'update' AND coalesce(btrim(set_clause, blanks), '') = '' THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'a job of kind "update" needs a set_clause',
+			HINT = 'Write what follows SET, such as $$ phone = '''' $$.';
+	END IF;
+	IF btrim(from_clause, blanks) = '' THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'from_clause is empty',
+			HINT = 'Leave it NULL when no other table is read.';
+	END IF;
+	IF btrim(where_clause, blanks) = '' THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'where_clause is empty',
+			HINT = 'Leave it NULL to change all rows.';
+	END IF;
+	PERFORM backfill.check_length('set_clause', set_clause, 1000000);
+	PERFORM backfill.check_length('from_clause', from_clause, 1000000);
+	PERFORM backfill.check_length('where_clause', where_clause, 1000000);
+END
+$function$;
+COMMENT ON FUNCTION backfill.jobs_check_clauses(text, text, text, text) IS
+	'Raises 22023 when a clause is missing, blank, too long or not for this kind.';
+
+-- With the rights of the caller, who depends on no job that it cannot see.
+-- The lock keeps prune() from removing one at this moment.
+CREATE OR REPLACE FUNCTION backfill.jobs_check_depends_on(ids bigint[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	missing bigint;
+BEGIN
+	IF array_position(ids, NULL) IS NOT NULL
+		OR cardinality(ids) > 100
+	THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'depends_on must hold at most 100 ids of jobs',
+			DETAIL = format('It has %s elements, of which %s are NULL.',
+				cardinality(ids), cardinality(ids)
+				- cardinality(array_remove(ids, NULL)));
+	END IF;
+	PERFORM FROM backfill.jobs j WHERE j.id = ANY (ids)
+	FOR KEY SHARE;
+	SELECT d.id INTO missing FROM unnest(ids) AS d(id)
+	WHERE NOT EXISTS (SELECT FROM backfill.jobs j WHERE j.id = d.id)
+	ORDER BY d.id LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF002',
+			MESSAGE = format('job "%s" does not exist', missing),
+			DETAIL = 'Or its run_as is a role that you may not become.',
+			HINT = 'Submit the jobs of depends_on first.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.jobs_check_depends_on(bigint[]) IS
+	'Raises 22023, and BF002 when the caller can see no job with one of the ids.';
+
+CREATE OR REPLACE FUNCTION backfill.jobs_check()
+RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
 	schema_names name[];
 BEGIN
-	IF NEW.kind IS DISTINCT FROM 'update' THEN
+	IF NEW.kind IS NULL OR NEW.kind NOT IN ('update', 'delete') THEN
 		RAISE EXCEPTION USING ERRCODE = '22023',
 			MESSAGE = format('unknown kind "%s"', NEW.kind),
-			HINT = 'Available values: update.';
+			HINT = 'Available values: update, delete.';
 	END IF;
 	IF coalesce(btrim(NEW.target), '') = '' THEN
 		RAISE EXCEPTION USING ERRCODE = '22023',
 			MESSAGE = 'a job needs a target',
 			HINT = 'Name a table in column "target".';
 	END IF;
-	IF coalesce(btrim(NEW.set_clause, E' \t\n\r'), '') = '' THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'a job of kind "update" needs a set_clause',
-			HINT = 'Write what follows SET, such as $$ phone = '''' $$.';
-	END IF;
-	IF btrim(NEW.where_clause, E' \t\n\r') = '' THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'where_clause is empty',
-			HINT = 'Leave it NULL to change all rows.';
-	END IF;
+	PERFORM backfill.jobs_check_clauses(NEW.kind, NEW.set_clause,
+		NEW.from_clause, NEW.where_clause);
 	PERFORM backfill.check_length('name', NEW.name, 1000);
 	PERFORM backfill.check_length('target', NEW.target, 1000);
-	PERFORM backfill.check_length('set_clause', NEW.set_clause, 1000000);
-	PERFORM backfill.check_length('where_clause', NEW.where_clause, 1000000);
 	PERFORM backfill.check_length('key_columns', NEW.key_columns::text, 10000);
 	IF cardinality(NEW.key_columns) = 0
 		OR array_position(NEW.key_columns, NULL) IS NOT NULL
@@ -253,6 +321,18 @@ BEGIN
 			MESSAGE = 'key_columns must name columns',
 			HINT = 'Leave it NULL to walk the primary key.';
 	END IF;
+
+	NEW.hold := coalesce(NEW.hold, false);
+	NEW.dry_run := coalesce(NEW.dry_run, false);
+	NEW.on_row_error := coalesce(NEW.on_row_error, 'stop');
+	NEW.max_row_errors := coalesce(NEW.max_row_errors, 100);
+	NEW.on_residue := coalesce(NEW.on_residue, 'report');
+	PERFORM backfill.check_word('on_row_error', NEW.on_row_error,
+		ARRAY['stop', 'record']);
+	PERFORM backfill.check_number('max_row_errors', NEW.max_row_errors,
+		0, 1000000);
+	PERFORM backfill.check_word('on_residue', NEW.on_residue,
+		ARRAY['report', 'fail']);
 
 	-- Temporary schemas are the submitter's session's, not the runner's.
 	schema_names := NEW.search_path::name[];
@@ -278,8 +358,11 @@ BEGIN
 	PERFORM backfill.jobs_check_run_as(NEW.run_as, NEW.target_oid);
 	-- A job that may not change the table does not keep others off it. It
 	-- learns that it may not when it is run: rights may yet be granted.
-	IF NOT has_any_column_privilege(NEW.run_as, NEW.target_oid, 'UPDATE') THEN
+	IF NOT backfill.may_change(NEW.run_as, NEW.target_oid, NEW.kind) THEN
 		NEW.target_oid := NULL;
+	END IF;
+	IF NEW.depends_on IS NOT NULL THEN
+		PERFORM backfill.jobs_check_depends_on(NEW.depends_on);
 	END IF;
 
 	IF btrim(NEW.name) = '' THEN
@@ -301,7 +384,7 @@ BEGIN
 	NEW.submitted_at := clock_timestamp();
 	RETURN NEW;
 END
-$function$;
+$$;
 COMMENT ON FUNCTION backfill.jobs_check() IS
 	'Trigger: refuses what cannot be a job and fills what only the system writes.';
 
@@ -322,6 +405,18 @@ $$;
 COMMENT ON FUNCTION backfill.jobs_submitted() IS
 	'Trigger: writes the event "submitted" and wakes the daemons.';
 
+CREATE OR REPLACE FUNCTION backfill.jobs_tuned()
+RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM pg_notify('backfill', '');
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION backfill.jobs_tuned() IS
+	'Trigger: wakes the daemons when a queued job may have become ready.';
+
 -- By name: triggers fire in alphabetical order.
 DROP TRIGGER IF EXISTS jobs_1_capture ON backfill.jobs;
 CREATE TRIGGER jobs_1_capture BEFORE INSERT ON backfill.jobs
@@ -331,79 +426,30 @@ CREATE TRIGGER jobs_2_check BEFORE INSERT ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_check();
 DROP TRIGGER IF EXISTS jobs_3_check_settings ON backfill.jobs;
 CREATE TRIGGER jobs_3_check_settings
-	BEFORE INSERT OR UPDATE OF batch_rows, max_batch_rows,
-		target_batch_time, lock_timeout, statement_timeout,
-		synchronous_commit
+	BEFORE INSERT OR UPDATE OF run_window, priority, batch_rows,
+		max_batch_rows, target_batch_time, lock_timeout,
+		statement_timeout, synchronous_commit, pause_after_rows
 	ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_check_settings();
 DROP TRIGGER IF EXISTS jobs_4_submitted ON backfill.jobs;
 CREATE TRIGGER jobs_4_submitted AFTER INSERT ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_submitted();
-
--- Column by column: what only the system writes is not granted.
-GRANT SELECT,
-	INSERT (name, kind, target, set_clause, where_clause, key_columns,
-		run_as, batch_rows, max_batch_rows, target_batch_time,
-		lock_timeout, statement_timeout, synchronous_commit),
-	UPDATE (batch_rows, max_batch_rows, target_batch_time, lock_timeout,
-		statement_timeout, synchronous_commit)
-	ON backfill.jobs TO backfill_submit;
-GRANT SELECT ON backfill.ranges, backfill.holes, backfill.events
-	TO backfill_submit;
-GRANT SELECT ON backfill.stop TO backfill_submit, backfill_daemon, pg_monitor;
--- Whether any daemon is alive is for everybody who waits for one.
-GRANT SELECT ON backfill.daemons TO backfill_submit, pg_monitor;
-GRANT SELECT, UPDATE, INSERT ON backfill.jobs, backfill.ranges,
-	backfill.daemons TO backfill_daemon;
-GRANT SELECT, INSERT ON backfill.events TO backfill_daemon;
-GRANT SELECT ON backfill.holes TO backfill_daemon;
-
-ALTER TABLE backfill.jobs ENABLE ROW LEVEL SECURITY;
-ALTER TABLE backfill.ranges ENABLE ROW LEVEL SECURITY;
-ALTER TABLE backfill.holes ENABLE ROW LEVEL SECURITY;
-ALTER TABLE backfill.events ENABLE ROW LEVEL SECURITY;
-
--- CREATE POLICY has no OR REPLACE.
-DROP POLICY IF EXISTS jobs_daemon ON backfill.jobs;
-DROP POLICY IF EXISTS jobs_insert ON backfill.jobs;
-DROP POLICY IF EXISTS jobs_see ON backfill.jobs;
-DROP POLICY IF EXISTS jobs_tune ON backfill.jobs;
-DROP POLICY IF EXISTS ranges_daemon ON backfill.ranges;
-DROP POLICY IF EXISTS ranges_see ON backfill.ranges;
-DROP POLICY IF EXISTS holes_daemon ON backfill.holes;
-DROP POLICY IF EXISTS holes_see ON backfill.holes;
-DROP POLICY IF EXISTS events_daemon ON backfill.events;
-DROP POLICY IF EXISTS events_see ON backfill.events;
-
-CREATE POLICY jobs_daemon ON backfill.jobs TO backfill_daemon
-	USING (true) WITH CHECK (true);
--- The trigger jobs_check decides.
-CREATE POLICY jobs_insert ON backfill.jobs FOR INSERT TO backfill_submit
-	WITH CHECK (true);
-CREATE POLICY jobs_see ON backfill.jobs FOR SELECT TO backfill_submit
-	USING (backfill.may_steer(run_as));
-CREATE POLICY jobs_tune ON backfill.jobs FOR UPDATE TO backfill_submit
-	USING (backfill.may_steer(run_as));
-CREATE POLICY ranges_daemon ON backfill.ranges TO backfill_daemon
-	USING (true) WITH CHECK (true);
-CREATE POLICY ranges_see ON backfill.ranges FOR SELECT TO backfill_submit
-	USING (EXISTS (SELECT FROM backfill.jobs j WHERE j.id = job_id));
-CREATE POLICY holes_daemon ON backfill.holes TO backfill_daemon
-	USING (true) WITH CHECK (true);
-CREATE POLICY holes_see ON backfill.holes FOR SELECT TO backfill_submit
-	USING (EXISTS (SELECT FROM backfill.jobs j WHERE j.id = job_id));
-CREATE POLICY events_daemon ON backfill.events TO backfill_daemon
-	USING (true) WITH CHECK (true);
-CREATE POLICY events_see ON backfill.events FOR SELECT TO backfill_submit
-	USING (job_id IS NULL
-		OR EXISTS (SELECT FROM backfill.jobs j WHERE j.id = job_id));
+DROP TRIGGER IF EXISTS jobs_5_tuned ON backfill.jobs;
+CREATE TRIGGER jobs_5_tuned AFTER UPDATE OF run_window, priority
+	ON backfill.jobs
+	FOR EACH STATEMENT EXECUTE FUNCTION backfill.jobs_tuned();
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION backfill.may_steer(name), backfill.may_see(name)
-	TO backfill_submit, backfill_daemon, pg_monitor;
-GRANT EXECUTE ON FUNCTION backfill.check_interval(text, interval, interval,
-	interval), backfill.check_length(text, text, integer),
-	backfill.jobs_check_run_as(name, oid)
+-- The triggers call these as the submitter.
+GRANT EXECUTE ON FUNCTION
+	backfill.check_interval(text, interval, interval, interval),
+	backfill.check_length(text, text, integer),
+	backfill.check_number(text, bigint, bigint, bigint),
+	backfill.check_word(text, text, text[]),
+	backfill.may_change(name, oid, text),
+	backfill.jobs_check_run_as(name, oid),
+	backfill.jobs_check_clauses(text, text, text, text),
+	backfill.jobs_check_depends_on(bigint[])
 	TO backfill_submit;
 
 RESET ROLE;

@@ -1,0 +1,14 @@
+DROP POLICY IF EXISTS jobs_daemon ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_insert ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_see ON backfill.jobs;
+DROP POLICY IF EXISTS jobs_tune ON backfill.jobs;
+DROP POLICY IF EXISTS ranges_daemon ON backfill.ranges;
+DROP POLICY IF EXISTS ranges_see ON backfill.ranges;
+DROP POLICY IF EXISTS holes_daemon ON backfill.holes;
+DROP POLICY IF EXISTS holes_see ON backfill.holes;
+DROP POLICY IF EXISTS row_errors_daemon ON backfill.row_errors;
+DROP POLICY IF EXISTS row_errors_see ON backfill.row_errors;
+DROP POLICY IF EXISTS events_daemon ON backfill.events;
+DROP POLICY IF EXISTS events_see ON backfill.events;
+DROP FUNCTION IF EXISTS backfill.may_see(name);
+DROP FUNCTION IF EXISTS backfill.may_steer(name);

@@ -1,0 +1,175 @@
+-- What the control connection calls about the backends of others: it is a
+-- member of pg_monitor, which sees them, and of pg_signal_backend.
+
+SET LOCAL ROLE backfill_owner;
+
+-- backend_start guards against a pid that is another backend's by now.
+CREATE OR REPLACE FUNCTION backfill.cancel_runner(me bigint, job bigint,
+	with_epoch bigint)
+RETURNS boolean LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(bool_or(pg_cancel_backend(a.pid)), false)
+	FROM backfill.ranges r JOIN pg_stat_activity a
+		ON a.pid = r.runner_pid AND a.backend_start = r.runner_backend_start
+	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch
+		AND a.state = 'active'
+$$;
+COMMENT ON FUNCTION backfill.cancel_runner(bigint, bigint, bigint) IS
+	'Cancels the statement that the job''s runner is executing; false: none.';
+
+CREATE OR REPLACE FUNCTION backfill.tell_backend(backend integer)
+RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('pid %s (%s%s%s, transaction open for %s s)', backend,
+		coalesce(a.usename, 'unknown role'),
+		coalesce(', ' || nullif(a.application_name, ''), ''),
+		coalesce(', ' || a.state, ''),
+		coalesce(floor(extract(epoch FROM clock_timestamp()
+			- a.xact_start))::text, '?'))
+	FROM (SELECT) AS always
+	LEFT JOIN pg_stat_activity a ON a.pid = backend
+$$;
+COMMENT ON FUNCTION backfill.tell_backend(integer) IS
+	'A backend with role, program, state and age of its transaction, for a reason.';
+
+CREATE OR REPLACE FUNCTION backfill.blockers(me bigint, job bigint,
+	with_epoch bigint)
+RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT string_agg(CASE WHEN b.pid = 0 THEN
+			'a prepared transaction' || coalesce((
+				SELECT format(' (%s)', string_agg(p.gid, ', '))
+				FROM pg_prepared_xacts p
+				WHERE p.database = current_database()), '')
+		ELSE backfill.tell_backend(b.pid) END, '; ')
+	FROM backfill.ranges r,
+		LATERAL unnest(pg_blocking_pids(r.runner_pid)) AS b(pid)
+	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch
+$$;
+COMMENT ON FUNCTION backfill.blockers(bigint, bigint, bigint) IS
+	'Who makes the job''s runner wait for a lock, with role, state and age of the transaction; NULL: nobody.';
+
+CREATE OR REPLACE FUNCTION backfill.waits_for_table(me bigint, job bigint,
+	with_epoch bigint)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM backfill.ranges r
+		JOIN pg_locks l ON l.pid = r.runner_pid
+		WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch
+			AND NOT l.granted AND l.locktype = 'relation')
+$$;
+COMMENT ON FUNCTION backfill.waits_for_table(bigint, bigint, bigint) IS
+	'Whether the job''s runner waits for the lock of a whole table, which no row of its batch can be blamed for.';
+
+-- A transaction is known by its virtual id and by its transaction ids: when
+-- it is prepared it keeps both and loses its pid; when the server restarts,
+-- its virtual id becomes -1/xid. One that was prepared across a restart
+-- counts even if it is not known: it may have got its transaction id after
+-- the last look, and there is no harm in waiting for one more.
+--
+-- pg_partition_ancestors() leaves out a parent from which the table is being
+-- detached concurrently, though writers through it may still be at work: its
+-- row in pg_inherits stays until they have ended.
+CREATE OR REPLACE FUNCTION backfill.writers(target oid, known text[],
+	without integer)
+RETURNS TABLE (backend integer, tokens text[])
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE tables AS (SELECT target AS id
+		UNION SELECT i.inhparent FROM tables t
+		JOIN pg_inherits i ON i.inhrelid = t.id
+		JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'p'),
+	held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted),
+	holders AS MATERIALIZED (SELECT DISTINCT h.pid, h.virtualtransaction
+		FROM held h
+		WHERE h.locktype = 'relation'
+			AND h.relation IN (SELECT t.id FROM tables t)
+			AND h.database = (SELECT d.oid FROM pg_database d
+				WHERE d.datname = current_database())
+			AND h.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock',
+				'ExclusiveLock', 'AccessExclusiveLock')
+			AND (h.pid IS NULL OR h.pid IS DISTINCT FROM without)),
+	tokened AS (SELECT o.pid, o.virtualtransaction || ARRAY(
+			SELECT 'xid:' || h.transactionid FROM held h
+			WHERE h.locktype = 'transactionid'
+				AND h.virtualtransaction = o.virtualtransaction
+			ORDER BY 1) AS names
+		FROM holders o)
+	SELECT t.pid, t.names FROM tokened t
+	WHERE known IS NULL OR t.names && known OR t.names[1] LIKE '-1/%'
+$$;
+COMMENT ON FUNCTION backfill.writers(oid, text[], integer) IS
+	'Transactions that may write to the table, with their tokens; of those known if any are. backend is NULL of a prepared one.';
+
+CREATE OR REPLACE FUNCTION backfill.tell_writer(backend integer,
+	tokens text[])
+RETURNS text LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN backend IS NOT NULL
+		THEN backfill.tell_backend(backend)
+		ELSE coalesce((SELECT format('prepared transaction "%s" (%s,'
+				' prepared %s s ago)', p.gid, p.owner,
+				floor(extract(epoch FROM clock_timestamp() - p.prepared)))
+			FROM pg_prepared_xacts p
+			WHERE p.database = current_database()
+				AND 'xid:' || p.transaction = ANY (tokens)),
+			'a prepared transaction') END
+$$;
+COMMENT ON FUNCTION backfill.tell_writer(integer, text[]) IS
+	'One of backfill.writers, for a reason.';
+
+CREATE OR REPLACE FUNCTION backfill.barrier(me bigint, job bigint,
+	with_epoch bigint, target_oid oid, known text[])
+RETURNS TABLE (tokens text[], waits_for text)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	runner integer;
+BEGIN
+	-- Its pid alone may be a writer's by now.
+	SELECT a.pid INTO runner FROM backfill.ranges r
+	LEFT JOIN pg_stat_activity a ON a.pid = r.runner_pid
+		AND a.backend_start = r.runner_backend_start
+	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF010',
+			MESSAGE = format('job %s has another owner', job);
+	END IF;
+	PERFORM backfill.check_may_run(job);
+
+	-- The few that have waited longest are told; all are waited for.
+	RETURN QUERY
+	WITH w AS MATERIALIZED (
+		SELECT s.backend, s.tokens AS names, row_number() OVER (
+			ORDER BY s.backend IS NOT NULL, a.xact_start, s.backend) AS at
+		FROM backfill.writers(target_oid, known, runner) s
+		LEFT JOIN pg_stat_activity a ON a.pid = s.backend)
+	SELECT ARRAY(SELECT DISTINCT n FROM w, unnest(w.names) AS n ORDER BY n),
+		(SELECT string_agg(backfill.tell_writer(w.backend, w.names), '; '
+			ORDER BY w.at) FROM w WHERE w.at <= 5)
+		|| (SELECT CASE WHEN count(*) > 5
+			THEN format('; and %s more', count(*) - 5) ELSE '' END FROM w);
+END
+$$;
+COMMENT ON FUNCTION backfill.barrier(bigint, bigint, bigint, oid, text[]) IS
+	'Who may still write rows that the next snapshot does not see: all that hold a write lock on the table or a partition ancestor, or those of known that still do. One row: their tokens, to be passed as known, and their names; {} and NULL: none. Raises BF010, BF011.';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+	backfill.cancel_runner(bigint, bigint, bigint),
+	backfill.tell_backend(integer),
+	backfill.blockers(bigint, bigint, bigint),
+	backfill.waits_for_table(bigint, bigint, bigint),
+	backfill.writers(oid, text[], integer),
+	backfill.tell_writer(integer, text[]),
+	backfill.barrier(bigint, bigint, bigint, oid, text[])
+	TO backfill_daemon;
+
+RESET ROLE;
