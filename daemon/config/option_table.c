@@ -93,6 +93,14 @@ const struct option_def option_table[] = {
 			"notification comes.",
 	},
 	{
+		.section = "daemon", .name = "retention",
+		.type = OPTION_TIME, .default_text = "90d",
+		.min = 1 * DAY, .max = 3650 * DAY,
+		.offset = IN_CONFIG(retention_ms),
+		.help = "How long jobs that ended are kept, with all that "
+			"belongs to them.",
+	},
+	{
 		.section = "batch", .name = "batch_rows",
 		.type = OPTION_COUNT, .default_text = "1000",
 		.min = 1, .max = 1000000,
@@ -167,6 +175,15 @@ const struct option_def option_table[] = {
 		.offset = IN_CONFIG(synchronous_commit),
 		.help = "PostgreSQL's parameter of this name, for the "
 			"transactions of batches.",
+	},
+	{
+		.section = "batch", .name = "barrier_timeout",
+		.type = OPTION_TIME, .default_text = "1h",
+		.min = 1 * SECOND, .max = 7 * DAY,
+		.offset = IN_CONFIG(barrier_timeout_ms),
+		.help = "How long a job waits for transactions that may have "
+			"written to its table, when it begins and at each "
+			"closing sweep, before it fails.",
 	},
 	{
 		.section = "batch", .name = "hole_timeout",

@@ -27,6 +27,7 @@ struct config {
 	char *log_level;
 	int64_t lease_ms;
 	int64_t poll_interval_ms;
+	int64_t retention_ms;
 
 	/* batch: the defaults of jobs that do not say otherwise */
 	int64_t batch_rows;
@@ -38,6 +39,7 @@ struct config {
 	int64_t idle_in_transaction_session_timeout_ms;
 	int64_t client_connection_check_interval_ms;
 	char *synchronous_commit;
+	int64_t barrier_timeout_ms;
 	int64_t hole_timeout_ms;
 };
 

@@ -41,6 +41,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_string_equal(c.log_level, "info");
 	assert_int_equal(c.lease_ms, 10000);
 	assert_int_equal(c.poll_interval_ms, 5000);
+	assert_int_equal(c.retention_ms, INT64_C(7776000000));
 	assert_int_equal(c.batch_rows, 1000);
 	assert_int_equal(c.max_batch_rows, 20000);
 	assert_int_equal(c.target_batch_time_ms, 250);
@@ -50,6 +51,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_int_equal(c.idle_in_transaction_session_timeout_ms, 2000);
 	assert_int_equal(c.client_connection_check_interval_ms, 2000);
 	assert_string_equal(c.synchronous_commit, "local");
+	assert_int_equal(c.barrier_timeout_ms, 3600000);
 	assert_int_equal(c.hole_timeout_ms, 3600000);
 	config_close(&c);
 }
@@ -72,6 +74,7 @@ static void test_every_option_is_read(void **state)
 		"  log_level: debug\n"
 		"  lease: 9min\n"
 		"  poll_interval: 100ms\n"
+		"  retention: 3650d\n"
 		"batch:\n"
 		"  batch_rows: 11\n"
 		"  max_batch_rows: 12\n"
@@ -82,6 +85,7 @@ static void test_every_option_is_read(void **state)
 		"  idle_in_transaction_session_timeout: 3s\n"
 		"  client_connection_check_interval: \"0\"\n"
 		"  synchronous_commit: off\n"
+		"  barrier_timeout: 90min\n"
 		"  hole_timeout: 7d\n");
 	assert_int_equal(c.databases_count, 2);
 	assert_string_equal(c.databases[0].name, "shop-1_a");
@@ -96,6 +100,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.log_level, "debug");
 	assert_int_equal(c.lease_ms, 540000);
 	assert_int_equal(c.poll_interval_ms, 100);
+	assert_int_equal(c.retention_ms, INT64_C(315360000000));
 	assert_int_equal(c.batch_rows, 11);
 	assert_int_equal(c.max_batch_rows, 12);
 	assert_int_equal(c.target_batch_time_ms, 1500);
@@ -105,6 +110,7 @@ static void test_every_option_is_read(void **state)
 	assert_int_equal(c.idle_in_transaction_session_timeout_ms, 3000);
 	assert_int_equal(c.client_connection_check_interval_ms, 0);
 	assert_string_equal(c.synchronous_commit, "off");
+	assert_int_equal(c.barrier_timeout_ms, 5400000);
 	assert_int_equal(c.hole_timeout_ms, 604800000);
 	config_close(&c);
 }
