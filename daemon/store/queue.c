@@ -175,9 +175,13 @@ struct pgc_request *queue_renew(int64_t me)
 	return one("SELECT backfill.renew($1::bigint)", 1, values);
 }
 
-struct pgc_request *queue_return(int64_t me)
+struct pgc_request *queue_return(int64_t me, const char *host, int pid)
 {
-	struct pgc_request *r = queue_renew(me);
+	struct number n, p;
+	const char *const values[] = { number(&n, me), host, number(&p, pid) };
+	struct pgc_request *r = one("SELECT backfill.come_back($1::bigint, $2,"
+				    " $3::integer)",
+		3, values);
 
 	pgc_add(r, "LISTEN backfill");
 	return r;
@@ -301,6 +305,51 @@ struct pgc_request *queue_fail(
 		7, values);
 }
 
+const char *queue_read_finished(const struct pgc_request *r)
+{
+	return pgc_text(pgc_result(r, 0), 0, 0);
+}
+
+struct pgc_request *queue_barrier(int64_t me, int64_t job_id, int64_t epoch,
+	uint32_t target_oid, const char *tokens)
+{
+	struct number a, b, c, d;
+	const char *const values[] = { number(&a, me), number(&b, job_id),
+		number(&c, epoch), number(&d, target_oid), tokens };
+
+	return one("SELECT tokens, waits_for FROM backfill.barrier($1::bigint,"
+		   " $2::bigint, $3::bigint, $4::oid, $5::text[])",
+		5, values);
+}
+
+struct queue_barrier queue_read_barrier(const struct pgc_request *r)
+{
+	const PGresult *row = pgc_result(r, 0);
+	struct queue_barrier b = {
+		.tokens = pgc_text(row, 0, 0),
+		.waits_for =
+			pgc_is_null(row, 0, 1) ? NULL : pgc_text(row, 0, 1),
+	};
+
+	return b;
+}
+
+struct pgc_request *queue_prune(int64_t me, int64_t retention_ms)
+{
+	struct number a, b;
+	const char *const values[] = { number(&a, me),
+		number(&b, retention_ms) };
+
+	return one("SELECT backfill.prune($1::bigint,"
+		   " make_interval(secs => $2::double precision / 1000))",
+		2, values);
+}
+
+int64_t queue_read_pruned(const struct pgc_request *r)
+{
+	return pgc_int(pgc_result(r, 0), 0, 0);
+}
+
 struct pgc_request *queue_cancel_runner(
 	int64_t me, int64_t job_id, int64_t epoch)
 {
@@ -311,12 +360,22 @@ struct pgc_request *queue_cancel_runner(
 
 struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch)
 {
-	return about_job("SELECT backfill.blockers($1::bigint, $2::bigint,"
-			 " $3::bigint)",
-		me, job_id, epoch, NULL);
+	struct number a, b, c;
+	const char *const values[] = { number(&a, me), number(&b, job_id),
+		number(&c, epoch) };
+
+	return one("SELECT backfill.blockers($1::bigint, $2::bigint,"
+		   " $3::bigint), backfill.waits_for_table($1::bigint,"
+		   " $2::bigint, $3::bigint)",
+		3, values);
 }
 
 const char *queue_read_blockers(const struct pgc_request *r)
 {
 	return pgc_text(pgc_result(r, 0), 0, 0);
+}
+
+int queue_read_waits_for_table(const struct pgc_request *r)
+{
+	return pgc_bool(pgc_result(r, 0), 0, 1);
 }

@@ -32,6 +32,15 @@ void work_add_key(struct text *sql, const struct key *key)
 	free(literal);
 }
 
+void work_add_value(struct text *sql, const char *value)
+{
+	if (value == NULL || value[0] == '\0') {
+		text_add(sql, "NULL");
+	} else {
+		keyset_add_literal(sql, value);
+	}
+}
+
 void work_add_text(struct pgc_request *r, struct text *sql)
 {
 	pgc_add(r, sql->data);
@@ -110,7 +119,9 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" search_path, timezone, datestyle, begun, target_oid,"
 		" key_index_oid, hi, cursor, seq, finished, last_batch_rows,"
 		" statement_timeout_ms, batch_rows, max_batch_rows,"
-		" target_batch_time_ms FROM ");
+		" target_batch_time_ms, kind, from_clause, dry_run,"
+		" record_errors, pass, key_signature, holes_first, rows_left"
+		" FROM ");
 	work_add_call(&sql, "attach", fence);
 	text_add(&sql,
 		", (SELECT a.backend_start FROM "
@@ -152,9 +163,17 @@ int work_read_attach(
 	j->batch_rows = pgc_int(result, 0, 16);
 	j->max_batch_rows = pgc_int(result, 0, 17);
 	j->target_us = pgc_int(result, 0, 18) * 1000;
+	j->is_delete = strcmp(pgc_text(result, 0, 19), "delete") == 0;
+	j->from_clause = copy_text(result, 20);
+	j->is_dry_run = pgc_bool(result, 0, 21);
+	j->records_errors = pgc_bool(result, 0, 22);
+	j->pass = (int)pgc_int(result, 0, 23);
+	j->key_signature = copy_text(result, 24);
+	j->holes_first = pgc_bool(result, 0, 25);
+	j->rows_left = pgc_int(result, 0, 26);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
-		j->target == NULL || j->set_clause == NULL) {
+		j->target == NULL || (j->set_clause == NULL && !j->is_delete)) {
 		return err_set(e, BFE_PROTOCOL,
 			"unexpected result of backfill.attach");
 	}
@@ -165,7 +184,9 @@ void work_job_close(struct work_job *j)
 {
 	free(j->target);
 	free(j->set_clause);
+	free(j->from_clause);
 	free(j->where_clause);
+	free(j->key_signature);
 	free(j->key_columns);
 	free(j->search_path);
 	free(j->timezone);
@@ -197,11 +218,28 @@ void work_add_surroundings(struct pgc_request *r, const struct work_job *j)
 		3, values);
 }
 
+struct pgc_request *work_adopt_key(
+	const struct fence *fence, uint32_t index_oid)
+{
+	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
+	struct text sql;
+
+	text_init(&sql);
+	text_add(&sql, "SELECT ");
+	work_add_call(&sql, "adopt_key", fence);
+	text_addf(&sql, ", %" PRIu32 ")", index_oid);
+	work_add_text(r, &sql);
+	pgc_add(r, "COMMIT");
+	return r;
+}
+
 /* ---- begin ---- */
+
+enum { BOUND_KEY = 1, BOUND_PLAN = 2, BOUND_OID = 3 };
 
 struct pgc_request *work_bound(const struct keyset *k)
 {
-	struct pgc_request *r = pgc_request_new(SHORT_DEADLINE_MS);
+	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
 	struct text sql;
 
 	text_init(&sql);
@@ -211,16 +249,37 @@ struct pgc_request *work_bound(const struct keyset *k)
 	text_init(&sql);
 	text_addf(&sql, "EXPLAIN SELECT FROM ONLY %s", k->table);
 	work_add_text(r, &sql);
+
+	/* The first statement has locked whatever bears the name: it cannot
+	 * be given to another table before the transaction ends. */
+	text_init(&sql);
+	text_add(&sql, "SELECT pg_catalog.to_regclass(");
+	keyset_add_literal(&sql, k->table);
+	text_add(&sql, ")::pg_catalog.oid");
+	work_add_text(r, &sql);
+	pgc_add(r, "COMMIT");
 	return r;
 }
 
-void work_read_bound(const struct pgc_request *r, const struct keyset *k,
-	struct key *bound, int64_t *rows_estimate)
+int work_read_bound(const struct pgc_request *r, const struct keyset *k,
+	struct key *bound, int64_t *rows_estimate, struct err *e)
 {
-	const PGresult *row = pgc_result(r, 0);
-	const char *plan = pgc_text(pgc_result(r, 1), 0, 0);
+	const PGresult *row = pgc_result(r, BOUND_KEY);
+	const char *plan = pgc_text(pgc_result(r, BOUND_PLAN), 0, 0);
 	const char *rows = strstr(plan, "rows=");
+	int64_t oid = pgc_int(pgc_result(r, BOUND_OID), 0, 0);
 
+	if (oid != k->table_oid) {
+		err_set(e, BFE_SQL, "table %s is not the one that was examined",
+			k->table);
+		memcpy(e->sqlstate, "BF022", 6);
+		err_set_detail(e,
+			"It was dropped or renamed while the job waited; its"
+			" OID was %" PRIu32 " and is %" PRId64 ".",
+			k->table_oid, oid);
+		err_set_hint(e, "backfill.retry(job) examines it anew.");
+		return e->code;
+	}
 	key_close(bound);
 	for (int i = 0; i < k->count && PQntuples(row) > 0; i++) {
 		key_add(bound, pgc_text(row, 0, i));
@@ -229,10 +288,11 @@ void work_read_bound(const struct pgc_request *r, const struct keyset *k,
 	if (rows != NULL && bound->count > 0) {
 		*rows_estimate = strtoll(rows + strlen("rows="), NULL, 10);
 	}
+	return 0;
 }
 
 struct pgc_request *work_begin_job(const struct fence *fence,
-	const struct keyset *k, const struct key *bound, int64_t rows_estimate)
+	const struct keyset *k, const struct work_begin *begin)
 {
 	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
 	struct text sql;
@@ -242,8 +302,16 @@ struct pgc_request *work_begin_job(const struct fence *fence,
 	work_add_call(&sql, "begin_job", fence);
 	text_addf(&sql, ", %" PRIu32 ", %" PRIu32 ", ", k->table_oid,
 		k->index_oid);
-	work_add_key(&sql, bound);
-	text_addf(&sql, ", %" PRId64 ")", rows_estimate);
+	work_add_key(&sql, begin->bound);
+	text_addf(&sql, ", %" PRId64 ", ", begin->rows_estimate);
+	work_add_value(&sql, begin->key_signature);
+	text_add(&sql, ", ");
+	work_add_value(&sql, begin->findings);
+	text_add(&sql, ", ");
+	work_add_value(&sql, k->table);
+	text_add(&sql, ", ");
+	work_add_value(&sql, begin->moves_by);
+	text_add(&sql, ")");
 	work_add_text(r, &sql);
 	pgc_add(r, "COMMIT");
 	return r;

@@ -17,6 +17,9 @@ void work_add_text(struct pgc_request *r, struct text *sql);
 void work_add_call(
 	struct text *sql, const char *function, const struct fence *f);
 
+/* A literal; NULL for none and for an empty text. */
+void work_add_value(struct text *sql, const char *value);
+
 /* A key as a text[] literal; no key: NULL. */
 void work_add_key(struct text *sql, const struct key *key);
 

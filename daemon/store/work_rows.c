@@ -6,16 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
-static void add_begin_batch(struct pgc_request *r, const struct fence *f)
+static void add_begin_batch(
+	struct pgc_request *r, const struct fence *f, int may_wait, int is_slow)
 {
 	struct text sql;
 
 	text_init(&sql);
 	text_add(&sql,
 		"SELECT batch_rows, max_batch_rows, target_batch_time_ms,"
-		" wal_lsn FROM ");
+		" wal_lsn, rows_left, wait_cap_ms FROM ");
 	work_add_call(&sql, "begin_batch", f);
-	text_addf(&sql, ", %" PRId64 ")", f->seq);
+	text_addf(&sql, ", %" PRId64 ", %s, %s)", f->seq,
+		may_wait ? "true" : "false", is_slow ? "true" : "false");
 	work_add_text(r, &sql);
 }
 
@@ -50,28 +52,28 @@ void work_read_window(
 	read_window(pgc_result(r, 0), storage, ev);
 }
 
-enum { BATCH_BEGIN = 1, BATCH_CHANGE = 2, BATCH_WINDOW = 3, BATCH_COMMIT = 5 };
+enum { BATCH_BEGIN = 1, BATCH_CHANGE = 2, BATCH_WINDOW = 4, BATCH_COMMIT = 5 };
 
-struct pgc_request *work_batch(const struct keyset *k,
-	const struct fence *fence, const struct keyset_window *window,
-	const struct key *range_hi, int64_t next_limit, uint64_t deadline_ms)
+struct pgc_request *work_batch(
+	const struct keyset *k, const struct work_batch *b)
 {
-	struct pgc_request *r = work_begin(deadline_ms);
+	struct pgc_request *r = work_begin(b->deadline_ms);
 	struct text sql;
 
-	add_begin_batch(r, fence);
+	add_begin_batch(r, &b->fence, b->may_wait, b->is_slow);
 
 	text_init(&sql);
-	keyset_batch_sql(k, &sql, fence, window);
+	keyset_batch_sql(k, &sql, &b->fence, &b->window);
 	work_add_text(r, &sql);
 
-	text_init(&sql);
-	keyset_window_sql(k, &sql, window->hi, range_hi, next_limit);
-	work_add_text(r, &sql);
-
-	/* What was deferred must fail here, where the batch can be undone
-	 * and the error be told. */
+	/* What was deferred must fail here, where the batch can be undone and
+	 * the error be told; and right after the change, since it may wait
+	 * for locks: both together must end before deadlock_timeout. */
 	pgc_add(r, "SET CONSTRAINTS ALL IMMEDIATE");
+
+	text_init(&sql);
+	keyset_window_sql(k, &sql, b->window.hi, b->range_hi, b->next_limit);
+	work_add_text(r, &sql);
 	pgc_add(r, "COMMIT");
 	return r;
 }
@@ -114,6 +116,8 @@ int work_read_batch(const struct pgc_request *r, struct key *storage,
 	ev->batch_rows = pgc_int(limits, 0, 0);
 	ev->max_batch_rows = pgc_int(limits, 0, 1);
 	ev->target_us = pgc_int(limits, 0, 2) * 1000;
+	ev->rows_left = pgc_int(limits, 0, 4);
+	ev->wait_cap_us = pgc_int(limits, 0, 5) * 1000;
 	ev->sample.rows_changed = pgc_int(counts, 0, 2);
 	ev->sample.elapsed_us = (int64_t)pgc_elapsed_us(r);
 	ev->sample.wal_bytes = read_lsn(pgc_text(counts, 0, 3)) -
@@ -146,7 +150,8 @@ struct pgc_request *work_skip_window(const struct fence *fence,
 
 /* ---- holes ---- */
 
-struct pgc_request *work_next_hole(const struct fence *fence, int64_t after)
+struct pgc_request *work_next_hole(
+	const struct fence *fence, int64_t after, int descending)
 {
 	struct pgc_request *r = pgc_request_new(SHORT_DEADLINE_MS);
 	struct text sql;
@@ -154,7 +159,8 @@ struct pgc_request *work_next_hole(const struct fence *fence, int64_t after)
 	text_init(&sql);
 	text_add(&sql, "SELECT id, is_window, lo, hi, age_ms, remaining FROM ");
 	work_add_call(&sql, "list_holes", fence);
-	text_addf(&sql, ", %" PRId64 ")", after);
+	text_addf(&sql, ", %" PRId64 ", %s)", after,
+		descending ? "true" : "false");
 	work_add_text(r, &sql);
 	return r;
 }
@@ -184,13 +190,13 @@ int work_read_hole(const struct pgc_request *r, struct run_hole *hole,
 enum { DRAIN_COMMIT = 6 };
 
 struct pgc_request *work_drain_hole(const struct keyset *k,
-	const struct fence *fence, const struct run_hole *hole,
-	uint64_t deadline_ms)
+	const struct fence *fence, int may_wait, int is_slow,
+	const struct run_hole *hole, uint64_t deadline_ms)
 {
 	struct pgc_request *r = work_begin(deadline_ms);
 	struct text sql;
 
-	add_begin_batch(r, fence);
+	add_begin_batch(r, fence, may_wait, is_slow);
 
 	/* The only lock that waits, and the first of the table. Twice: whoever
 	 * held the row may have deleted it and inserted the key again, which
@@ -213,18 +219,57 @@ int work_read_drained(const struct pgc_request *r, struct err *e)
 	return check_commit(r, DRAIN_COMMIT, e);
 }
 
-struct pgc_request *work_finish_range(const struct fence *fence)
+struct pgc_request *work_set_aside(
+	const struct fence *fence, const struct run_aside *aside)
 {
 	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
 	struct text sql;
 
 	text_init(&sql);
 	text_add(&sql, "SELECT ");
+	work_add_call(&sql, "set_aside", fence);
+	text_addf(&sql, ", %" PRId64 ", ", fence->seq);
+	work_add_key(&sql, &aside->key);
+	if (aside->hole != 0) {
+		text_addf(&sql, ", 0, %" PRId64, aside->hole);
+	} else {
+		text_add(&sql, ", 1, NULL");
+	}
+	text_add(&sql, ", ");
+	work_add_value(&sql, aside->error.sqlstate);
+	text_add(&sql, ", ");
+	work_add_value(&sql, aside->error.message);
+	text_add(&sql, ", ");
+	work_add_value(&sql, aside->error.constraint);
+	text_add(&sql, ")");
+	work_add_text(r, &sql);
+	pgc_add(r, "COMMIT");
+	return r;
+}
+
+/* ---- the end of the range ---- */
+
+struct pgc_request *work_finish_range(const struct fence *fence)
+{
+	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
+	struct text sql;
+
+	text_init(&sql);
+	text_add(&sql, "SELECT finished, pass FROM ");
 	work_add_call(&sql, "finish_range", fence);
 	text_addf(&sql, ", %" PRId64 ")", fence->seq);
 	work_add_text(r, &sql);
 	pgc_add(r, "COMMIT");
 	return r;
+}
+
+void work_read_range_finished(const struct pgc_request *r, struct run_event *ev)
+{
+	enum { FINISHED = 1 };
+	const PGresult *result = pgc_result(r, FINISHED);
+
+	ev->finished = pgc_bool(result, 0, 0);
+	ev->pass = (int)pgc_int(result, 0, 1);
 }
 
 struct pgc_request *work_rollback(void)

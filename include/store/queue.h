@@ -1,5 +1,5 @@
 /* queue.h: the backfill schema as the control connection sees it. Each
- * function builds the request for one function of daemon/sql/006; the
+ * function builds the request for one function of daemon/sql/010 to 013; the
  * readers turn its result into C. Requests are the caller's, for pgc_send()
  * or pgc_discard(). */
 #ifndef BACKFILL_STORE_QUEUE_H
@@ -27,8 +27,9 @@ struct pgc_request *queue_register(
 int queue_check_version(const struct pgc_request *r, struct err *e);
 int64_t queue_read_incarnation(const struct pgc_request *r);
 
-/* After a reconnect: renews, and listens again. */
-struct pgc_request *queue_return(int64_t me);
+/* After a reconnect: renews unless the incarnation is another's by now, and
+ * listens again. */
+struct pgc_request *queue_return(int64_t me, const char *host, int pid);
 struct pgc_request *queue_renew(int64_t me);
 struct pgc_request *queue_unregister(int64_t me);
 
@@ -62,13 +63,32 @@ struct pgc_request *queue_set_reason(
 struct pgc_request *queue_release(
 	int64_t me, int64_t job_id, int64_t epoch, const char *why);
 struct pgc_request *queue_finish(int64_t me, int64_t job_id, int64_t epoch);
+/* The state in which it ended, lent: succeeded or failed. */
+const char *queue_read_finished(const struct pgc_request *r);
 struct pgc_request *queue_fail(
 	int64_t me, int64_t job_id, int64_t epoch, const struct err *error);
 struct pgc_request *queue_cancel_runner(
 	int64_t me, int64_t job_id, int64_t epoch);
 
+/* Who writes the table: all that do so now (tokens NULL), or those that
+ * are left of tokens. */
+struct pgc_request *queue_barrier(int64_t me, int64_t job_id, int64_t epoch,
+	uint32_t target_oid, const char *tokens);
+/* Lent by the result; waits_for is NULL when nobody is left. */
+struct queue_barrier {
+	const char *tokens; /* for the next queue_barrier() */
+	const char *waits_for;
+};
+struct queue_barrier queue_read_barrier(const struct pgc_request *r);
+
+/* Remove what ended longer ago than that, a few jobs at a time. */
+struct pgc_request *queue_prune(int64_t me, int64_t retention_ms);
+int64_t queue_read_pruned(const struct pgc_request *r);
+
 /* Who holds the runner up; the text is lent by the result, "" nobody. */
 struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch);
 const char *queue_read_blockers(const struct pgc_request *r);
+/* Whether it waits for the lock of a whole table. */
+int queue_read_waits_for_table(const struct pgc_request *r);
 
 #endif

@@ -1,5 +1,5 @@
 /* work.h: the backfill schema as a runner connection sees it: the functions
- * of daemon/sql/005, in requests for one round trip each. */
+ * of daemon/sql/007 to 009, in requests for one round trip each. */
 #ifndef BACKFILL_STORE_WORK_H
 #define BACKFILL_STORE_WORK_H
 
@@ -22,7 +22,9 @@ struct work_settings {
 /* A job as attach returns it. Texts are owned. */
 struct work_job {
 	char *target;
-	char *set_clause;
+	int is_delete;
+	char *set_clause;   /* NULL: a delete */
+	char *from_clause;  /* NULL: none */
 	char *where_clause; /* NULL: all rows */
 	char *key_columns;  /* text[] literal; NULL: the primary key */
 	char *search_path;
@@ -40,6 +42,12 @@ struct work_job {
 	int64_t batch_rows;
 	int64_t max_batch_rows;
 	int64_t target_us;
+	int64_t rows_left; /* up to pause_after_rows; 0: not set */
+	int is_dry_run;
+	int records_errors;
+	int holes_first;
+	int pass;
+	char *key_signature; /* as the job began; NULL: it has not */
 };
 
 void work_job_close(struct work_job *j);
@@ -58,10 +66,22 @@ void work_add_surroundings(struct pgc_request *r, const struct work_job *j);
 
 /* The bound and the planner's estimate of rows; then begin_job with them. */
 struct pgc_request *work_bound(const struct keyset *k);
-void work_read_bound(const struct pgc_request *r, const struct keyset *k,
-	struct key *bound, int64_t *rows_estimate);
+/* After a retry: the index of the key, whose order is as it was. */
+struct pgc_request *work_adopt_key(
+	const struct fence *fence, uint32_t index_oid);
+
+/* Returns 0, or BF022 when the name is another table's by now. */
+int work_read_bound(const struct pgc_request *r, const struct keyset *k,
+	struct key *bound, int64_t *rows_estimate, struct err *e);
+struct work_begin {
+	const struct key *bound;
+	int64_t rows_estimate;
+	const char *key_signature;
+	const char *findings; /* of the preflight; NULL: none */
+	const char *moves_by; /* the same: why not to sweep; NULL: may be */
+};
 struct pgc_request *work_begin_job(const struct fence *fence,
-	const struct keyset *k, const struct key *bound, int64_t rows_estimate);
+	const struct keyset *k, const struct work_begin *begin);
 
 /* Fails with BF011 when the job has to wait for another on its table. */
 int work_read_begun(const struct pgc_request *r, struct err *e);
@@ -70,23 +90,39 @@ int work_read_begun(const struct pgc_request *r, struct err *e);
 struct pgc_request *work_window(const struct keyset *k, const struct key *lo,
 	const struct key *hi, int64_t limit, uint64_t deadline_ms);
 
-/* The batch as one pipeline, with the window after it: keys in
- * (window->hi, range_hi], at most next_limit. */
-struct pgc_request *work_batch(const struct keyset *k,
-	const struct fence *fence, const struct keyset_window *window,
-	const struct key *range_hi, int64_t next_limit, uint64_t deadline_ms);
+/* A batch. */
+struct work_batch {
+	struct fence fence;
+	int may_wait; /* for locks of others: end before they deadlock */
+	int is_slow;  /* then rather hardly wait at all */
+	struct keyset_window window;
+	const struct key *range_hi;
+	int64_t next_limit; /* rows of the window after it, up to range_hi */
+	uint64_t deadline_ms;
+};
+/* As one pipeline, with the window after it. */
+struct pgc_request *work_batch(
+	const struct keyset *k, const struct work_batch *b);
 
 struct pgc_request *work_skip_window(const struct fence *fence,
 	const struct key *up_to, int64_t rows_read, uint64_t deadline_ms);
-struct pgc_request *work_next_hole(const struct fence *fence, int64_t after);
+/* The hole whose id comes after that one, or, descending, before it. */
+struct pgc_request *work_next_hole(
+	const struct fence *fence, int64_t after, int descending);
 struct pgc_request *work_drain_hole(const struct keyset *k,
-	const struct fence *fence, const struct run_hole *hole,
-	uint64_t deadline_ms);
+	const struct fence *fence, int may_wait, int is_slow,
+	const struct run_hole *hole, uint64_t deadline_ms);
 /* Whether a batch or the draining of a hole failed after the fence, in a
  * statement that runs the job's own code. */
 int work_failed_in_job(const struct pgc_request *r);
 
+/* One key that cannot be changed now. */
+struct pgc_request *work_set_aside(
+	const struct fence *fence, const struct run_aside *aside);
+
 struct pgc_request *work_finish_range(const struct fence *fence);
+void work_read_range_finished(
+	const struct pgc_request *r, struct run_event *ev);
 
 /* After an error within a transaction. */
 struct pgc_request *work_rollback(void);
