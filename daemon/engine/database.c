@@ -217,6 +217,7 @@ static void on_heartbeat(uv_timer_t *timer)
 static void on_poll(uv_timer_t *timer)
 {
 	database_look(timer->data);
+	database_prune(timer->data);
 }
 
 static void on_notify(void *data, const char *channel, const char *payload)
@@ -318,7 +319,8 @@ static void on_login(
 	db->heartbeat_sent_ms = clock_boot_ms();
 	pgc_send(db->conn,
 		db->host.incarnation != 0
-			? queue_return(db->host.incarnation)
+			? queue_return(
+				  db->host.incarnation, host, (int)getpid())
 			: queue_register(host, (int)getpid(), BACKFILLD_VERSION,
 				  db->host.config->lease_ms),
 		on_registered, db);

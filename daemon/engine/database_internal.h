@@ -24,6 +24,7 @@ struct database {
 	uv_timer_t poll;
 	int timers_open;
 	uint64_t heartbeat_sent_ms;
+	uint64_t pruned_ms; /* when old jobs were last looked for; 0: never */
 
 	struct runner **runners; /* workers slots; NULL: free */
 	size_t workers;
@@ -58,5 +59,8 @@ void database_maybe_free(struct database *db);
 /* See what became of our work, then claim as long as a worker is free. One
  * look at a time; asked for again meanwhile, another one follows. */
 void database_look(struct database *db);
+
+/* Remove jobs that ended longer ago than the retention; once a minute. */
+void database_prune(struct database *db);
 
 #endif

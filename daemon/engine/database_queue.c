@@ -5,8 +5,12 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/queue.h"
+
+/* Between two looks for old jobs. */
+enum { PRUNE_MS = 60000 };
 
 static void claim(struct database *db);
 
@@ -144,6 +148,39 @@ static void on_work(
 	compare_work(db, request);
 	claim(db);
 }
+
+/* ---- what is old ---- */
+
+static void on_pruned(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct database *db = data;
+
+	if (database_reply_is_well(db, "prune", e) &&
+		queue_read_pruned(request) > 0) {
+		log_info("%s: %lld jobs ended longer ago than retention ->"
+			 " removed",
+			database_name(db),
+			(long long)queue_read_pruned(request));
+	}
+}
+
+void database_prune(struct database *db)
+{
+	uint64_t now_ms = clock_boot_ms();
+
+	if (db->state.state != SERVING ||
+		(db->pruned_ms != 0 && now_ms - db->pruned_ms < PRUNE_MS)) {
+		return;
+	}
+	db->pruned_ms = now_ms;
+	pgc_send(db->conn,
+		queue_prune(
+			db->host.incarnation, db->host.config->retention_ms),
+		on_pruned, db);
+}
+
+/* ---- a look ---- */
 
 void database_look(struct database *db)
 {

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "rules/sqlstate.h"
 
 enum {
 	GATE_MS = 100,
@@ -60,6 +61,8 @@ void runner_maybe_free(struct runner *r)
 	run_close(&r->run);
 	work_job_close(&r->job);
 	keyset_close(&r->keyset);
+	preflight_close(&r->preflight);
+	free(r->barrier_tokens);
 	setlist_close(&r->columns);
 	key_close(&r->window_hi);
 	key_close(&r->hole.lo);
@@ -109,10 +112,19 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->random = random_number();
 	ev->stop_asked = r->stop_asked;
 	ev->blockers = r->blockers[0] != '\0' ? r->blockers : NULL;
+	ev->waits_for_table = r->waits_for_table;
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
+	/* Not what the job's own code raised: then the job fails. */
+	if (ev->error != NULL && !ev->of_job &&
+		sqlstate_classify(ev->error) == SQLSTATE_FORGET) {
+		log_warning("job %lld: %s: %s -> another daemon has it",
+			(long long)r->claim.job_id, ev->error->sqlstate,
+			ev->error->message);
+	}
 	next = run_step(&r->run, ev);
 	r->blockers[0] = '\0';
+	r->waits_for_table = 0;
 	runner_tell_reason(r);
 	act(r, next);
 }
@@ -153,7 +165,8 @@ static void on_gate(uv_timer_t *timer)
 static int begins_batch(enum run_action action)
 {
 	return action == RUN_BATCH || action == RUN_SKIP_WINDOW ||
-		action == RUN_BATCH_HOLE || action == RUN_DRAIN_HOLE;
+		action == RUN_BATCH_HOLE || action == RUN_DRAIN_HOLE ||
+		action == RUN_SET_ASIDE;
 }
 
 /* ---- actions ---- */
@@ -184,8 +197,15 @@ static void act(struct runner *r, enum run_action action)
 	case RUN_READ_HOLE:
 	case RUN_BATCH_HOLE:
 	case RUN_DRAIN_HOLE:
+	case RUN_SET_ASIDE:
 	case RUN_FINISH_RANGE:
 		runner_act_on_rows(r, action);
+		return;
+	case RUN_DRY_RUN:
+		runner_dry_run(r);
+		return;
+	case RUN_BARRIER:
+		runner_barrier(r);
 		return;
 	case RUN_WAIT:
 		wait(r);
@@ -216,6 +236,7 @@ static struct run_limits limits_of(const struct config *c)
 			.target_us = c->target_batch_time_ms * 1000,
 			.max_wal_bytes = c->max_batch_wal_bytes,
 		},
+		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
 		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
 		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
 	};
@@ -233,6 +254,7 @@ struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	r->claim = *claim;
 	r->on_end = on_end;
 	r->data = data;
+	preflight_init(&r->preflight);
 	run_init(&r->run, &limits, claim->epoch);
 	(void)uv_timer_init(host->loop, &r->timer);
 	(void)uv_timer_init(host->loop, &r->watch);

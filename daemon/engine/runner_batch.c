@@ -4,6 +4,7 @@
 #include "runner_internal.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/log.h"
 
@@ -51,11 +52,34 @@ static void send_read_window(struct runner *r)
 {
 	runner_send(r,
 		work_window(&r->keyset, &r->run.cursor, &r->run.hi,
-			r->run.size.rows, deadline_ms(r)),
+			r->run.limit, deadline_ms(r)),
 		on_window_read);
 }
 
 /* ---- batches ---- */
+
+/* First line of the callback of what changes rows: whether it failed, which
+ * is told by then. Only the preflight knows the names of the triggers. */
+static int change_failed(struct runner *r, const struct pgc_request *request,
+	const struct err *e)
+{
+	const char *does = NULL;
+	struct err named;
+
+	r->failure_of_job = work_failed_in_job(request);
+	if (e != NULL && strcmp(e->sqlstate, "BF014") == 0) {
+		does = "return NULL";
+	} else if (e != NULL && strcmp(e->sqlstate, "BF021") == 0) {
+		does = "assign a key column";
+	}
+	if (does == NULL || r->preflight.before_triggers == NULL) {
+		return runner_request_failed(r, e);
+	}
+	named = *e;
+	err_set_hint(&named, "Does one of the table's BEFORE triggers %s: %s?",
+		does, r->preflight.before_triggers);
+	return runner_request_failed(r, &named);
+}
 
 static void on_batch_done(
 	void *data, struct pgc_request *request, const struct err *e)
@@ -64,8 +88,7 @@ static void on_batch_done(
 	struct run_event ev = { .error = NULL };
 	struct err failure;
 
-	r->failure_of_job = work_failed_in_job(request);
-	if (runner_request_failed(r, e)) {
+	if (change_failed(r, request, e)) {
 		return;
 	}
 	if (work_read_batch(request, &r->window_hi, &ev, &failure) != 0) {
@@ -83,18 +106,22 @@ static void on_batch_done(
 
 static void send_batch(struct runner *r)
 {
-	struct fence fence = runner_fence(r);
-	const struct keyset_window window = {
-		.lo = &r->run.cursor,
-		.hi = &r->run.window_hi,
-		.rows_read = r->run.window_rows,
-		.size = r->run.size.rows,
+	const struct work_batch batch = {
+		.fence = runner_fence(r),
+		.may_wait = r->preflight.may_wait,
+		.is_slow = r->run.is_slow,
+		.window = {
+			.lo = &r->run.cursor,
+			.hi = &r->run.window_hi,
+			.rows_read = r->run.window_rows,
+			.size = r->run.size.rows,
+		},
+		.range_hi = &r->run.hi,
+		.next_limit = r->run.next_limit,
+		.deadline_ms = deadline_ms(r),
 	};
 
-	runner_send(r,
-		work_batch(&r->keyset, &fence, &window, &r->run.hi,
-			r->run.size.rows, deadline_ms(r)),
-		on_batch_done);
+	runner_send(r, work_batch(&r->keyset, &batch), on_batch_done);
 	runner_watch_start(r);
 }
 
@@ -107,7 +134,7 @@ static void on_window_skipped(
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	log_info("job %lld: more than 100 rows of a window are held ->"
+	log_info("job %lld: rows of a window are held, or keep it waiting ->"
 		 " the window is left for later",
 		(long long)r->claim.job_id);
 	well(r);
@@ -150,31 +177,37 @@ static void send_next_hole(struct runner *r)
 {
 	struct fence fence = runner_fence(r);
 
-	runner_send(r, work_next_hole(&fence, r->run.hole.id), on_hole_listed);
+	runner_send(r,
+		work_next_hole(&fence, r->run.hole.id, r->run.holes_descend),
+		on_hole_listed);
 }
 
 static void send_read_hole(struct runner *r)
 {
 	runner_send(r,
 		work_window(&r->keyset, &r->run.hole.lo, &r->run.hole.hi,
-			RUN_HOLE_ROWS, deadline_ms(r)),
+			r->run.limit, deadline_ms(r)),
 		on_window_read);
 }
 
 static void send_batch_hole(struct runner *r)
 {
-	struct fence fence = runner_fence(r);
-	const struct keyset_window window = {
-		.lo = &r->run.hole.lo,
-		.hi = &r->run.hole_hi,
-		.size = r->run.size.rows,
-		.hole = r->run.hole.id,
+	const struct work_batch batch = {
+		.fence = runner_fence(r),
+		.may_wait = r->preflight.may_wait,
+		.is_slow = r->run.is_slow,
+		.window = {
+			.lo = &r->run.hole.lo,
+			.hi = &r->run.hole_hi,
+			.size = r->run.size.rows,
+			.hole = r->run.hole.id,
+		},
+		.range_hi = &r->run.hole.hi,
+		.next_limit = 1,
+		.deadline_ms = deadline_ms(r),
 	};
 
-	runner_send(r,
-		work_batch(&r->keyset, &fence, &window, &r->run.hole.hi, 1,
-			deadline_ms(r)),
-		on_batch_done);
+	runner_send(r, work_batch(&r->keyset, &batch), on_batch_done);
 	runner_watch_start(r);
 }
 
@@ -184,8 +217,7 @@ static void on_hole_drained(
 	struct runner *r = data;
 	struct err failure;
 
-	r->failure_of_job = work_failed_in_job(request);
-	if (runner_request_failed(r, e)) {
+	if (change_failed(r, request, e)) {
 		return;
 	}
 	if (work_read_drained(request, &failure) != 0) {
@@ -200,21 +232,55 @@ static void send_drain_hole(struct runner *r)
 	struct fence fence = runner_fence(r);
 
 	runner_send(r,
-		work_drain_hole(
-			&r->keyset, &fence, &r->run.hole, deadline_ms(r)),
+		work_drain_hole(&r->keyset, &fence, r->preflight.may_wait,
+			r->run.is_slow, &r->run.hole, deadline_ms(r)),
 		on_hole_drained);
 	runner_watch_start(r);
 }
+
+static void on_set_aside(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	const struct err *why = &r->run.aside.error;
+
+	(void)request;
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (why->code != 0) {
+		log_warning("job %lld: %s: %s -> the row is recorded in"
+			    " backfill.row_errors",
+			(long long)r->claim.job_id, why->sqlstate,
+			why->message);
+	}
+	well(r);
+}
+
+static void send_set_aside(struct runner *r)
+{
+	struct fence fence = runner_fence(r);
+
+	runner_send(r, work_set_aside(&fence, &r->run.aside), on_set_aside);
+}
+
+/* ---- the end of the range ---- */
 
 static void on_range_finished(
 	void *data, struct pgc_request *request, const struct err *e)
 {
 	struct runner *r = data;
+	struct run_event ev = { .error = NULL };
 
-	(void)request;
-	if (!runner_request_failed(r, e)) {
-		well(r);
+	if (runner_request_failed(r, e)) {
+		return;
 	}
+	work_read_range_finished(request, &ev);
+	if (!ev.finished) {
+		log_info("job %lld: no hole is left -> closing sweep %d",
+			(long long)r->claim.job_id, ev.pass);
+	}
+	runner_done(r, &ev);
 }
 
 static void send_finish_range(struct runner *r)
@@ -247,6 +313,9 @@ void runner_act_on_rows(struct runner *r, enum run_action action)
 		return;
 	case RUN_DRAIN_HOLE:
 		send_drain_hole(r);
+		return;
+	case RUN_SET_ASIDE:
+		send_set_aside(r);
 		return;
 	case RUN_FINISH_RANGE:
 		send_finish_range(r);

@@ -10,9 +10,11 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 
 enum { WATCH_LEAST_MS = 30, WATCH_AGAIN_MS = 1000 };
 
@@ -76,6 +78,11 @@ static void on_action_done(
 	if (e == NULL && run_current(&r->run) == RUN_TAKE) {
 		ev.epoch = queue_read_epoch(request);
 	}
+	if (e == NULL && run_current(&r->run) == RUN_FINISH_JOB) {
+		log_info("job %lld (%s): no key and no hole is left -> %s",
+			(long long)r->claim.job_id, r->claim.name,
+			queue_read_finished(request));
+	}
 	runner_done(r, &ev);
 }
 
@@ -88,11 +95,6 @@ static void log_action(const struct runner *r, enum run_action action)
 	case RUN_TAKE:
 		log_info("job %lld (%s): %s -> take the range again", id,
 			r->claim.name, r->run.reason);
-		return;
-	case RUN_FINISH_JOB:
-		log_info("job %lld (%s): no key and no hole is left ->"
-			 " succeeded",
-			id, r->claim.name);
 		return;
 	case RUN_FAIL:
 		log_warning("job %lld (%s): %s: %s -> failed", id,
@@ -133,6 +135,39 @@ void runner_act_on_control(struct runner *r, enum run_action action)
 		return;
 	}
 	send_action(r, request, on_action_done);
+}
+
+/* ---- the barrier ---- */
+
+static void on_barrier(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct run_event ev = { .error = e };
+	struct queue_barrier b;
+
+	if (is_over(r)) {
+		return;
+	}
+	if (e == NULL) {
+		b = queue_read_barrier(request);
+		free(r->barrier_tokens);
+		r->barrier_tokens = mem_strdup(b.tokens);
+		ev.waits_for = b.waits_for;
+	}
+	runner_done(r, &ev);
+}
+
+void runner_barrier(struct runner *r)
+{
+	if (r->run.is_barrier_new) {
+		free(r->barrier_tokens);
+		r->barrier_tokens = NULL;
+	}
+	send_action(r,
+		queue_barrier(r->host->incarnation, r->claim.job_id,
+			r->run.epoch, r->keyset.table_oid, r->barrier_tokens),
+		on_barrier);
 }
 
 /* ---- why it does not move ---- */
@@ -199,6 +234,7 @@ static void on_blockers(
 	}
 	(void)snprintf(r->blockers, sizeof r->blockers, "%s",
 		queue_read_blockers(request));
+	r->waits_for_table = queue_read_waits_for_table(request);
 	if (r->blockers[0] != '\0' && run_current(&r->run) != RUN_DRAIN_HOLE) {
 		(void)snprintf(
 			reason, sizeof reason, "held up by %s", r->blockers);

@@ -6,6 +6,7 @@
 #include "rules/keyset.h"
 #include "rules/run.h"
 #include "rules/setlist.h"
+#include "store/catalog.h"
 #include "store/work.h"
 
 struct runner {
@@ -21,11 +22,13 @@ struct runner {
 	struct work_job job;
 	struct keyset keyset;
 	struct setlist columns;
+	struct preflight preflight;
 
 	/* Results that the event lends to the core. */
 	struct key window_hi;
 	struct run_hole hole;
 	struct key bound;
+	char *barrier_tokens; /* of those who wrote when it began */
 	int64_t rows_estimate;
 	struct err failure; /* kept while a rollback is under way */
 	int failure_of_job; /* it came from the statement with its clauses */
@@ -33,8 +36,9 @@ struct runner {
 	uv_timer_t timer;   /* pauses, and events that come later */
 	uv_timer_t watch;   /* who holds up the request in flight? */
 	char blockers[512]; /* "" nobody known */
-	char told[1024];    /* the reason that the queue shows */
-	int telling;	    /* and it is being told */
+	int waits_for_table;
+	char told[1024]; /* the reason that the queue shows */
+	int telling;	 /* and it is being told */
 
 	int stop_asked;
 	int abandoned;
@@ -55,7 +59,6 @@ void runner_maybe_free(struct runner *r);
 /* runner_session.c: actions on the runner connection that lead to batches. */
 void runner_connect(struct runner *r);
 void runner_attach(struct runner *r);
-void runner_preflight(struct runner *r);
 void runner_begin(struct runner *r);
 void runner_disconnect(struct runner *r);
 
@@ -72,11 +75,18 @@ struct fence runner_fence(const struct runner *r);
 int runner_check_key(
 	const struct runner *r, const struct key *key, struct err *e);
 
+/* runner_preflight.c: may the job run, and how? */
+void runner_preflight(struct runner *r);
+
+/* runner_dry_run.c: the report of a job that shall change nothing. */
+void runner_dry_run(struct runner *r);
+
 /* runner_batch.c: windows, batches, holes. */
 void runner_act_on_rows(struct runner *r, enum run_action action);
 
 /* runner_control.c: actions on the control connection. */
 void runner_act_on_control(struct runner *r, enum run_action action);
+void runner_barrier(struct runner *r);
 void runner_tell_reason(struct runner *r);
 void runner_watch_start(struct runner *r);
 void runner_watch_stop(struct runner *r);

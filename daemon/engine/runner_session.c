@@ -1,5 +1,5 @@
-/* From a claim to the first batch: connect as run_as, attach, preflight,
- * begin. See runner.c for the whole. */
+/* From a claim to the first batch: connect as run_as, attach, begin; the
+ * preflight between them is runner_preflight.c. See runner.c for the whole. */
 
 #include "runner_internal.h"
 
@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/catalog.h"
 
 enum { CONNECT_TIMEOUT_MS = 10000 };
 
@@ -170,6 +169,12 @@ static void on_attached(
 	ev.batch_rows = r->job.batch_rows;
 	ev.max_batch_rows = r->job.max_batch_rows;
 	ev.target_us = r->job.target_us;
+	ev.rows_left = r->job.rows_left;
+	ev.is_delete = r->job.is_delete;
+	ev.is_dry_run = r->job.is_dry_run;
+	ev.records_errors = r->job.records_errors;
+	ev.holes_first = r->job.holes_first;
+	ev.pass = r->job.pass;
 	ev.cursor = &r->job.cursor;
 	ev.hi = &r->job.hi;
 	runner_done(r, &ev);
@@ -192,118 +197,6 @@ void runner_attach(struct runner *r)
 	runner_send(r,
 		work_attach(&fence, &settings, pgc_server_version(r->conn)),
 		on_attached);
-}
-
-/* ---- preflight ---- */
-
-static void on_checked(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct runner *r = data;
-	struct err failure;
-
-	if (r->abandoned) {
-		return;
-	}
-	if (catalog_read_check(request, &r->keyset, e, &failure) != 0) {
-		(void)runner_request_failed(r, &failure);
-		return;
-	}
-	if (r->columns.count == 0) {
-		err_set(&failure, BFE_SQL,
-			"set_clause is of a form that cannot be checked");
-		memcpy(failure.sqlstate, "0A000", 6);
-		err_set_hint(&failure,
-			"Write: column = expression, …, without"
-			" Unicode escapes in names.");
-		(void)runner_request_failed(r, &failure);
-		return;
-	}
-	well(r);
-}
-
-/* The OIDs that the job began with must be those of now. */
-static int check_identity(const struct runner *r, struct err *e)
-{
-	if (!r->job.begun || r->job.finished ||
-		(r->keyset.table_oid == r->job.target_oid &&
-			r->keyset.index_oid == r->job.key_index_oid)) {
-		return 0;
-	}
-	err_set(e, BFE_SQL,
-		"table %s or its key is not the one that job %lld began with",
-		r->job.target, (long long)r->claim.job_id);
-	memcpy(e->sqlstate, "BF022", 6);
-	err_set_detail(e,
-		"Its OID was %u and is %u, its key index's OID was %u and is"
-		" %u.",
-		r->job.target_oid, r->keyset.table_oid, r->job.key_index_oid,
-		r->keyset.index_oid);
-	return e->code;
-}
-
-int runner_check_key(
-	const struct runner *r, const struct key *key, struct err *e)
-{
-	if (key->count == 0 || key->count == r->keyset.count) {
-		return 0;
-	}
-	err_set(e, BFE_SQL, "a saved key of job %lld does not fit its table",
-		(long long)r->claim.job_id);
-	memcpy(e->sqlstate, "BF022", 6);
-	err_set_detail(e, "It has %d columns, the table's key has %d.",
-		key->count, r->keyset.count);
-	return e->code;
-}
-
-static void on_described(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct runner *r = data;
-	struct fence fence = runner_fence(r);
-	struct err failure;
-
-	if (runner_request_failed(r, e)) {
-		return;
-	}
-	if (catalog_read_describe(
-		    request, &r->job, &r->columns, &r->keyset, &failure) != 0 ||
-		check_identity(r, &failure) != 0 ||
-		runner_check_key(r, &r->job.cursor, &failure) != 0 ||
-		runner_check_key(r, &r->job.hi, &failure) != 0) {
-		(void)runner_request_failed(r, &failure);
-		return;
-	}
-	runner_send(r, catalog_check(&r->job, &r->keyset, &fence), on_checked);
-}
-
-static void on_resolved(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct runner *r = data;
-	struct err failure;
-	uint32_t oid;
-
-	if (runner_request_failed(r, e)) {
-		return;
-	}
-	if (catalog_read_resolve(request, &r->job, &oid, &failure) != 0) {
-		(void)runner_request_failed(r, &failure);
-		return;
-	}
-	keyset_close(&r->keyset);
-	r->keyset.table_oid = oid;
-	setlist_close(&r->columns);
-	if (setlist_parse(&r->columns, r->job.set_clause) != 0) {
-		setlist_close(&r->columns);
-	}
-	runner_send(
-		r, catalog_describe(&r->job, oid, &r->columns), on_described);
-}
-
-void runner_preflight(struct runner *r)
-{
-	runner_send(r, catalog_resolve(&r->job), on_resolved);
 }
 
 /* ---- begin ---- */
@@ -335,14 +228,26 @@ static void on_bound(
 {
 	struct runner *r = data;
 	struct fence fence = runner_fence(r);
+	struct err failure;
+	struct work_begin begin = {
+		.bound = &r->bound,
+		.key_signature = r->preflight.key_signature,
+		.findings = r->preflight.findings.length > 0
+			? r->preflight.findings.data
+			: NULL,
+		.moves_by = r->preflight.moves_by,
+	};
 
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	work_read_bound(request, &r->keyset, &r->bound, &r->rows_estimate);
-	runner_send(r,
-		work_begin_job(&fence, &r->keyset, &r->bound, r->rows_estimate),
-		on_begun);
+	if (work_read_bound(request, &r->keyset, &r->bound, &r->rows_estimate,
+		    &failure) != 0) {
+		runner_failed(r, &failure);
+		return;
+	}
+	begin.rows_estimate = r->rows_estimate;
+	runner_send(r, work_begin_job(&fence, &r->keyset, &begin), on_begun);
 }
 
 void runner_begin(struct runner *r)
