@@ -5,6 +5,8 @@
 #define PAUSE "SELECT backfill.pause($1::text, $2::text)"
 #define RESUME "SELECT backfill.resume($1::text)"
 #define CANCEL "SELECT backfill.cancel($1::text, $2::text)"
+#define RETRY "SELECT backfill.retry($1::text)"
+#define APPROVE "SELECT backfill.approve($1::text)"
 #define STOP_ALL "SELECT backfill.stop_all($1::text)"
 #define START_ALL "SELECT backfill.start_all()"
 
@@ -40,6 +42,16 @@ int cmd_resume(struct ctl *ctl)
 int cmd_cancel(struct ctl *ctl)
 {
 	return steer(ctl, CANCEL, 2);
+}
+
+int cmd_retry(struct ctl *ctl)
+{
+	return steer(ctl, RETRY, 1);
+}
+
+int cmd_approve(struct ctl *ctl)
+{
+	return steer(ctl, APPROVE, 1);
 }
 
 int cmd_stop_all(struct ctl *ctl)

@@ -1,6 +1,6 @@
 /* Everything about one job: backfill.progress, what backfill.jobs has
- * beside it, holes, the error and the events. A column that is added to
- * either shows without a change here. */
+ * beside it, holes, row errors, the error and the events. A column that is
+ * added to either shows without a change here. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,8 +11,7 @@
 
 #define JOB "SELECT * FROM backfill.jobs WHERE id = $1::bigint"
 
-/* What may be changed while the job runs has a default in the daemon's
- * configuration. */
+/* What may be changed while the job runs. */
 #define SETTINGS                                                               \
 	"SELECT attname FROM pg_attribute"                                     \
 	" WHERE attrelid = 'backfill.jobs'::regclass AND attnum > 0"           \
@@ -27,9 +26,19 @@
 	" FROM backfill.holes WHERE job_id = $1::bigint"                       \
 	" ORDER BY number, id LIMIT 10"
 
+#define ROW_ERRORS                                                             \
+	"SELECT array_to_string(key, ', ') AS \"KEY\","                        \
+	" sqlstate AS \"SQLSTATE\", attempts AS \"ATTEMPTS\","                 \
+	" message AS \"MESSAGE\""                                              \
+	" FROM backfill.row_errors"                                            \
+	" WHERE job_id = $1::bigint AND resolved_at IS NULL"                   \
+	" ORDER BY number, id LIMIT 10"
+
+/* Findings of a preflight have many lines: explain shows them. */
 #define EVENTS                                                                 \
 	"SELECT at::timestamptz(0) AS \"AT\", actor AS \"ACTOR\","             \
-	" event AS \"EVENT\", detail AS \"DETAIL\""                            \
+	" event AS \"EVENT\","                                                 \
+	" regexp_replace(detail, E'\\n.*', ' ...') AS \"DETAIL\""              \
 	" FROM (SELECT * FROM backfill.events WHERE job_id = $1::bigint"       \
 	"  ORDER BY id DESC LIMIT 20) last ORDER BY id"
 
@@ -46,6 +55,21 @@ static int is_setting(const PGresult *settings, const char *column)
 		}
 	}
 	return 0;
+}
+
+/* What NULL means in a setting: mostly the daemon's configuration. */
+static const char *when_unset(const char *column)
+{
+	return strcmp(column, "run_window") == 0 ||
+			strcmp(column, "pause_after_rows") == 0
+		? "-"
+		: "(configuration's)";
+}
+
+/* The report is explain's. */
+static int is_clause(const PGresult *progress, const char *column)
+{
+	return PQfnumber(progress, column) < 0 && strcmp(column, "report") != 0;
 }
 
 static void add_field(struct ctl_table *table, const PGresult *row, int column,
@@ -101,8 +125,8 @@ static void print_job(
 
 		/* The batch_rows of progress is the last batch's. */
 		if (is_setting(settings, column)) {
-			add_field(&values, job, i, "(configuration's)");
-		} else if (PQfnumber(progress, column) < 0) {
+			add_field(&values, job, i, when_unset(column));
+		} else if (is_clause(progress, column)) {
 			add_field(&clauses, job, i, "-");
 		}
 	}
@@ -112,35 +136,6 @@ static void print_job(
 	ctl_table_print(&values, stdout, 0);
 	ctl_table_close(&values);
 	ctl_table_close(&clauses);
-}
-
-/* A result as it is, under a title; nothing when it is empty. */
-static int print_rows(struct ctl *ctl, const char *title, const char *sql,
-	const char *align, const char *id)
-{
-	const char *const values[] = { id };
-	PGresult *rows = ctl_query(ctl, sql, 1, values);
-	const char *headers[8];
-	struct ctl_table table;
-
-	if (rows == NULL || PQntuples(rows) == 0) {
-		PQclear(rows);
-		return ctl->code;
-	}
-	for (int i = 0; i < PQnfields(rows); i++) {
-		headers[i] = PQfname(rows, i);
-	}
-	ctl_table_init(&table, headers, align);
-	for (int i = 0; i < PQntuples(rows); i++) {
-		for (int n = 0; n < PQnfields(rows); n++) {
-			ctl_table_add(&table, PQgetvalue(rows, i, n));
-		}
-	}
-	printf("\n%s\n", title);
-	ctl_table_print(&table, stdout, 0);
-	ctl_table_close(&table);
-	PQclear(rows);
-	return CTL_OK;
 }
 
 static int show_rest(struct ctl *ctl, const PGresult *progress)
@@ -155,11 +150,13 @@ static int show_rest(struct ctl *ctl, const PGresult *progress)
 	}
 	if (settings != NULL && PQntuples(job) > 0) {
 		print_job(job, progress, settings);
-		if (print_rows(ctl, "Holes (the first 10)", HOLES, "ll", id) ==
-			CTL_OK) {
+		if (ctl_print_rows(ctl, "Holes (the first 10)", HOLES, "ll",
+			    id) == CTL_OK &&
+			ctl_print_rows(ctl, "Row errors (the first 10)",
+				ROW_ERRORS, "llrl", id) == CTL_OK) {
 			print_error(progress);
-			(void)print_rows(ctl, "Events (the last 20)", EVENTS,
-				"llll", id);
+			(void)ctl_print_rows(ctl, "Events (the last 20)",
+				EVENTS, "llll", id);
 		}
 	}
 	PQclear(settings);

@@ -155,6 +155,7 @@ static void add_end(struct text *t, const PGresult *jobs, int row)
 static void add_done(struct text *t, const PGresult *jobs, int row)
 {
 	char rows[FORMAT_BYTES], batches[FORMAT_BYTES], holes[FORMAT_BYTES];
+	char errors[FORMAT_BYTES];
 
 	text_addf(t, "  done %s rows changed in %s batches",
 		ctl_format_count(rows, ctl_number(jobs, row, "rows_done")),
@@ -164,7 +165,28 @@ static void add_done(struct text *t, const PGresult *jobs, int row)
 			ctl_format_count(
 				holes, ctl_number(jobs, row, "holes")));
 	}
+	if (ctl_number(jobs, row, "row_errors") > 0) {
+		text_addf(t, ", %s failed",
+			ctl_format_count(
+				errors, ctl_number(jobs, row, "row_errors")));
+	}
 	text_add(t, "\n");
+}
+
+/* Closing sweeps look for rows that were written behind the walk. */
+static void add_sweep(struct text *t, const PGresult *jobs, int row)
+{
+	char late[FORMAT_BYTES];
+	double pass = ctl_number(jobs, row, "pass");
+	int has_ended = !ctl_is_null(jobs, row, "finished_at");
+
+	if (pass > 0) {
+		text_addf(t, "  %s %.0f%s, %s late rows changed\n",
+			has_ended ? "sweeps" : "sweep", pass,
+			has_ended ? "" : " of at most 3",
+			ctl_format_count(
+				late, ctl_number(jobs, row, "late_rows")));
+	}
 }
 
 static void add_key(struct text *t, const PGresult *jobs, int row)
@@ -213,6 +235,7 @@ static void add_card(struct text *t, const PGresult *jobs, int row)
 			add_end(t, jobs, row);
 		}
 		add_done(t, jobs, row);
+		add_sweep(t, jobs, row);
 		add_key(t, jobs, row);
 	}
 	if (has_error) {

@@ -52,6 +52,11 @@ static int tell_failure(struct ctl *ctl, const PGresult *job)
 		ctl_value(job, 0, "error_message"));
 }
 
+static int is_dry_run(const PGresult *job)
+{
+	return *ctl_value(job, 0, "dry_run") == 't';
+}
+
 static void pause_ms(uint64_t ms)
 {
 	struct timespec time = {
@@ -74,7 +79,10 @@ static int poll_job(struct ctl *ctl, const char *id, uint64_t timeout_ms)
 
 		if (!ctl_is_null(job, 0, "finished_at")) {
 			if (strcmp(state, "succeeded") == 0) {
-				ctl_say("job %s succeeded", id);
+				ctl_say("job %s succeeded%s", id,
+					is_dry_run(job) ? " as a dry run:"
+							  " nothing is changed"
+							: "");
 			} else {
 				(void)tell_failure(ctl, job);
 			}

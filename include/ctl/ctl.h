@@ -52,6 +52,12 @@ int ctl_need_schema(struct ctl *ctl);
  * BF002. NULL: failed, ctl->code is set. */
 PGresult *ctl_find_job(struct ctl *ctl, const char *job);
 
+/* Print a result as a table, after an empty line and a title unless that is
+ * NULL; nothing when it has no rows. The parameter of the statement is a
+ * job's id; align has "l" or "r" per column. Returns a CTL code. */
+int ctl_print_rows(struct ctl *ctl, const char *title, const char *sql,
+	const char *align, const char *id);
+
 /* Print to standard error, in psql's style and harmless to a terminal:
  * "backfillctl: error: MESSAGE", "DETAIL:  …", "HINT:  …". Empty parts and
  * NULL are left out. Returns code. */
@@ -67,9 +73,13 @@ int cmd_uninstall(struct ctl *ctl);
 int cmd_list(struct ctl *ctl);
 int cmd_show(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);
+int cmd_explain(struct ctl *ctl);
+int cmd_errors(struct ctl *ctl);
 int cmd_pause(struct ctl *ctl);
 int cmd_resume(struct ctl *ctl);
 int cmd_cancel(struct ctl *ctl);
+int cmd_retry(struct ctl *ctl);
+int cmd_approve(struct ctl *ctl);
 int cmd_stop_all(struct ctl *ctl);
 int cmd_start_all(struct ctl *ctl);
 int cmd_wait(struct ctl *ctl);

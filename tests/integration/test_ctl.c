@@ -1,185 +1,11 @@
-/* test_ctl.c: what backfillctl prints, returns and does, with a schema and
- * no daemon: the tests put jobs into the states that a daemon would. Logins:
- * app submits, mon is only in pg_monitor, low is in nothing, steward is in
- * backfill_submit but not in app. */
+/* test_ctl.c: the command line of backfillctl and the screens that it
+ * prints. */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "child.h"
-#include "cluster.h"
-#include "cmocka_all.h"
-#include "daemon.h"
-#include "pgdata.h"
-#include "sql.h"
-#include "wait.h"
-
-enum { OUTPUT_BYTES = 1 << 16, WAIT_SECONDS = 30 };
-
-#define CTL(...)                                                               \
-	program_run(cluster, output, sizeof output, "backfillctl", "-d",       \
-		"shop", __VA_ARGS__, NULL)
-
-static struct cluster *cluster;
-static char output[OUTPUT_BYTES];
-static PGconn *shop; /* as postgres */
-static PGconn *app;
-
-static int start_cluster(void **state)
-{
-	(void)state;
-	cluster = cluster_start();
-	backfill_install(cluster, "shop");
-	shop = cluster_connect(cluster, "shop", "postgres");
-	app = cluster_connect(cluster, "shop", "app");
-	sql_exec(shop,
-		"CREATE ROLE mon LOGIN IN ROLE pg_monitor;"
-		"CREATE ROLE low LOGIN;"
-		"CREATE ROLE steward LOGIN IN ROLE backfill_submit");
-	sql_exec(app, "CREATE TABLE users (id bigint PRIMARY KEY, a text)");
-	return 0;
-}
-
-static int stop_cluster(void **state)
-{
-	(void)state;
-	PQfinish(app);
-	PQfinish(shop);
-	cluster_stop(cluster);
-	return 0;
-}
-
-/* Ids begin at 1 in each test, so that whole screens can be compared. */
-static int empty_queue(void **state)
-{
-	(void)state;
-	sql_exec(shop,
-		"SET client_min_messages = warning;"
-		"TRUNCATE backfill.jobs, backfill.ranges, backfill.holes,"
-		" backfill.events, backfill.daemons, backfill.stop"
-		" RESTART IDENTITY");
-	return 0;
-}
-
-/* ---- helpers */
-
-static void assert_output(const char *wanted)
-{
-	if (strcmp(output, wanted) != 0) {
-		fprintf(stderr, "---- wanted\n%s---- found\n%s", wanted,
-			output);
-		fail_msg("the output differs");
-	}
-}
-
-static void assert_has(const char *part)
-{
-	if (strstr(output, part) == NULL) {
-		fprintf(stderr, "---- wanted\n%s\n---- in\n%s", part, output);
-		fail_msg("the output lacks a part");
-	}
-}
-
-static void assert_lacks(const char *part)
-{
-	if (strstr(output, part) != NULL) {
-		fprintf(stderr, "---- not wanted\n%s\n---- in\n%s", part,
-			output);
-		fail_msg("the output has a part");
-	}
-}
-
-static void submit(const char *name)
-{
-	sql_exec(app,
-		"INSERT INTO backfill.jobs (name, target, set_clause,"
-		" where_clause) VALUES ('%s', 'users', 'a = ''x''',"
-		" 'a IS NULL')",
-		name);
-}
-
-/* A live daemon claims the first job that may run. */
-static void claim(void)
-{
-	sql_exec(shop,
-		"SELECT backfill.register('db1', 4711, '1', '10min');"
-		"SELECT * FROM backfill.claim(1)");
-}
-
-/* The first job is more than half done. */
-static void run_for_an_hour(void)
-{
-	submit("orders.amount_cents");
-	claim();
-	sql_exec(shop,
-		"UPDATE backfill.ranges SET hi = '{119412887}',"
-		" cursor = '{64120331}', rows_total_estimate = 119200000,"
-		" rows_read = 64120331, rows_done = 64000001,"
-		" batches = 15202, rows_per_second = 18400,"
-		" batch_rows = 4200, begun_at = now(),"
-		" checkpoint_at = now() - interval '130 min';"
-		"UPDATE backfill.jobs SET"
-		" started_at = now() - interval '62min 10s'");
-}
-
-static int shell(const char *command)
-{
-	const char *const env[] = { "PGHOST", cluster_dir(cluster), "PGPORT",
-		cluster_port(cluster), "PGUSER", "postgres", "PGDATABASE",
-		"shop", "BUILD", pgdata_build_dir(), NULL };
-	char *const argv[] = { "/bin/sh", "-c", (char *)command, NULL };
-	struct child child = { .argv = argv, .env = env, .output = -1 };
-
-	return child_run(&child, output, sizeof output);
-}
-
-/* Start backfillctl, its output to a file descriptor. */
-static pid_t start(int fd, const char *command, const char *job)
-{
-	char program[512];
-	const char *const env[] = { "PGHOST", cluster_dir(cluster), "PGPORT",
-		cluster_port(cluster), "PGUSER", "postgres", "PGDATABASE",
-		"shop", NULL };
-	char *const argv[] = { program, (char *)command, (char *)job, NULL };
-	struct child child = { .argv = argv, .env = env, .output = fd };
-
-	(void)snprintf(
-		program, sizeof program, "%s/backfillctl", pgdata_build_dir());
-	return child_start(&child);
-}
-
-static int finish(pid_t pid, int fd)
-{
-	int code = 0;
-	ssize_t length;
-
-	assert_true(child_wait(pid, wait_deadline(WAIT_SECONDS), &code));
-	length = pread(fd, output, sizeof output - 1, 0);
-	output[length > 0 ? length : 0] = '\0';
-	close(fd);
-	return code;
-}
-
-static FILE *wait_file; /* of the test that runs */
-
-static int output_file(void)
-{
-	wait_file = tmpfile();
-	assert_non_null(wait_file);
-	return dup(fileno(wait_file));
-}
-
-/* Until the session is there and has looked at the job. */
-static void await_session(void)
-{
-	sql_wait(shop, WAIT_SECONDS,
-		"SELECT EXISTS (SELECT FROM pg_stat_activity"
-		" WHERE application_name = 'backfillctl'"
-		" AND query ~ 'backfill.progress')");
-}
+#include "ctl_drive.h"
 
 /* ---- the command line */
 
@@ -460,9 +286,12 @@ static void test_show(void **state)
 		   "orders.amount_cents\n");
 	assert_has("\nrows_done            64000001\n");
 	assert_has("\nholes                11\n");
-	assert_has("\n\nJob\nset_clause    a = 'x'\n"
-		   "where_clause  a IS NULL\n");
+	assert_has("\n\nJob\nset_clause      a = 'x'\n"
+		   "from_clause     -\n"
+		   "where_clause    a IS NULL\n");
 	assert_has("\n\nSettings\n"
+		   "run_window          -\n"
+		   "priority            0\n"
 		   "batch_rows          (configuration's)\n"
 		   "max_batch_rows      5000\n");
 	assert_has("\nHoles (the first 10)\nKEY  FOUND AT\n101  ");
@@ -521,169 +350,10 @@ static void test_hostile_names_are_inert(void **state)
 	assert_int_equal(CTL("list"), 0);
 	assert_has(" 1  ?[2J #7 \"x\" 'y' ?1m?%s  update  paused");
 	assert_int_equal(CTL("show", "1"), 0);
-	assert_has("\nset_clause    a = '?]0;t?'\n");
+	assert_has("\nset_clause      a = '?]0;t?'\n");
 	assert_int_equal(CTL("pause", "no\nHINT:  such\x1b[1m"), 3);
 	assert_has("job \"no\n        HINT:  such?[1m\" does not exist");
 }
-
-/* ---- pause, resume, cancel, stop-all, start-all */
-
-static void test_steering(void **state)
-{
-	(void)state;
-	submit("one");
-	assert_int_equal(CTL("-U", "app", "pause", "one", "month end"), 0);
-	assert_output("job 1 is paused\n");
-	assert_string_equal(sql_text(shop,
-				    "SELECT state || ': ' || reason"
-				    " FROM backfill.jobs"),
-		"paused: paused by app: month end");
-	assert_int_equal(CTL("-U", "app", "pause", "1"), 0);
-	assert_output("job 1 is paused\n");
-	assert_int_equal(CTL("-U", "app", "resume", "1"), 0);
-	assert_output("job 1 is queued\n");
-	assert_int_equal(CTL("-U", "app", "cancel", "one", "wrong"), 0);
-	assert_output("job 1 is cancelled\n");
-	assert_string_equal(sql_text(shop,
-				    "SELECT state || ': ' || reason"
-				    " FROM backfill.jobs"),
-		"cancelled: cancelled by app: wrong");
-	assert_int_equal(CTL("-U", "app", "resume", "one"), 3);
-	assert_output("backfillctl: error: BF003: cannot resume job 1: it is"
-		      " cancelled\n"
-		      "HINT:  Submit a new job to change the table again.\n");
-}
-
-static void test_steering_needs_the_right(void **state)
-{
-	static const char *const commands[] = { "pause", "resume", "cancel" };
-
-	(void)state;
-	submit("one");
-	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-		assert_int_equal(CTL("-U", "steward", commands[i], "one"), 3);
-		assert_output("backfillctl: error: BF002: job \"one\" does not"
-			      " exist\n"
-			      "DETAIL:  Or its run_as is a role that you may"
-			      " not become.\n");
-	}
-	assert_int_equal(CTL("-U", "steward", "wait", "one"), 3);
-	assert_has("BF002: job \"one\" does not exist");
-	assert_string_equal(
-		sql_text(shop, "SELECT state FROM backfill.jobs"), "queued");
-}
-
-static void test_stop_and_start_all(void **state)
-{
-	(void)state;
-	assert_int_equal(CTL("-U", "app", "stop-all"), 3);
-	assert_has("42501: permission denied for function stop_all\n");
-	assert_int_equal(CTL("stop-all", "incident"), 0);
-	assert_output("all work is stopped in database \"shop\"\n");
-	assert_string_equal(
-		sql_text(shop, "SELECT reason FROM backfill.stop"), "incident");
-	assert_int_equal(CTL("start-all"), 0);
-	assert_output("work goes on in database \"shop\"\n");
-	assert_int_equal(
-		sql_int(shop, "SELECT count(*) FROM backfill.stop"), 0);
-}
-
-/* ---- wait */
-
-static void test_wait_until_it_succeeds(void **state)
-{
-	int fd = output_file();
-	pid_t pid;
-
-	(void)state;
-	submit("one");
-	pid = start(fd, "wait", "one");
-	await_session();
-	assert_true(child_wait(pid, wait_now_ms(), NULL) == 0);
-	sql_exec(shop,
-		"UPDATE backfill.jobs SET state = 'succeeded',"
-		" finished_at = now()");
-	assert_int_equal(finish(pid, fd), 0);
-	assert_output("job 1 succeeded\n");
-	fclose(wait_file);
-}
-
-static void test_wait_for_a_failure(void **state)
-{
-	(void)state;
-	submit("one");
-	sql_exec(shop,
-		"UPDATE backfill.jobs SET state = 'failed',"
-		" finished_at = now(), error_sqlstate = '22012',"
-		" error_message = 'division by zero',"
-		" error_detail = 'In a row.', error_hint = 'Do not.'");
-	assert_int_equal(CTL("wait", "one"), 3);
-	assert_output("backfillctl: error: 22012: job 1 failed: division by"
-		      " zero\nDETAIL:  In a row.\nHINT:  Do not.\n");
-	submit("two");
-	assert_int_equal(CTL("cancel", "two", "wrong"), 0);
-	assert_int_equal(CTL("wait", "two"), 3);
-	assert_output("backfillctl: error: job 2 was cancelled\n"
-		      "DETAIL:  cancelled by postgres: wrong\n");
-}
-
-/* Four looks at the job: the reason is told once, on standard error. */
-static void test_wait_tells_a_reason_once(void **state)
-{
-	(void)state;
-	submit("one");
-	assert_int_equal(CTL("pause", "one", "month end"), 0);
-	assert_int_equal(CTL("wait", "one", "--timeout=700ms"), 1);
-	assert_output("job 1 is paused: paused by postgres: month end\n"
-		      "backfillctl: error: job 1 is still paused after 700ms\n"
-		      "DETAIL:  paused by postgres: month end\n");
-	assert_int_equal(shell("$BUILD/backfillctl wait one --timeout=0"
-			       " 2>/dev/null"),
-		1);
-	assert_output("");
-}
-
-static void test_wait_loses_the_server(void **state)
-{
-	int fd = output_file();
-	pid_t pid;
-
-	(void)state;
-	submit("one");
-	pid = start(fd, "wait", "one");
-	await_session();
-	sql_exec(shop,
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-		" WHERE application_name = 'backfillctl'");
-	assert_int_equal(finish(pid, fd), 2);
-	assert_has("backfillctl: error: ");
-	fclose(wait_file);
-}
-
-/* In the midst of a statement. */
-static void test_pause_loses_the_server(void **state)
-{
-	PGconn *other = cluster_connect(cluster, "shop", "postgres");
-	int fd = output_file();
-	pid_t pid;
-
-	(void)state;
-	submit("one");
-	sql_exec(other, "BEGIN; SELECT FROM backfill.jobs FOR UPDATE");
-	pid = start(fd, "pause", "one");
-	sql_wait(shop, WAIT_SECONDS,
-		"SELECT count(pg_terminate_backend(pid)) = 1"
-		" FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-		" AND application_name = 'backfillctl'");
-	PQfinish(other);
-	assert_int_equal(finish(pid, fd), 2);
-	assert_has("backfillctl: error: ");
-	assert_string_equal(
-		sql_text(shop, "SELECT state FROM backfill.jobs"), "queued");
-	fclose(wait_file);
-}
-
-#define TEST(name) cmocka_unit_test_setup(name, empty_queue)
 
 int main(void)
 {
@@ -702,14 +372,6 @@ int main(void)
 		TEST(test_show),
 		TEST(test_show_to_a_monitor),
 		TEST(test_hostile_names_are_inert),
-		TEST(test_steering),
-		TEST(test_steering_needs_the_right),
-		TEST(test_stop_and_start_all),
-		TEST(test_wait_until_it_succeeds),
-		TEST(test_wait_for_a_failure),
-		TEST(test_wait_tells_a_reason_once),
-		TEST(test_wait_loses_the_server),
-		TEST(test_pause_loses_the_server),
 	};
 
 	return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
