@@ -58,6 +58,8 @@ programs := $(if $(wildcard daemon/main.c),$(BUILD)/backfilld) \
 	$(if $(wildcard daemon/ctl/main.c),$(BUILD)/backfillctl)
 
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+sim_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
+sim_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/sim*.c))
 server_tests := $(patsubst %.c,$(BUILD)/%,\
 	$(wildcard tests/integration/test_*.c tests/fault/test_*.c))
 test_helpers := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
@@ -65,7 +67,7 @@ test_helpers := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
-.PHONY: all tests check packages demo asan valgrind tidy cppcheck layers \
+.PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
 	format format-check bench install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -74,7 +76,7 @@ MAKEFLAGS += --no-builtin-rules
 all: $(archive) $(programs)
 
 help:
-	@echo 'all check demo bench install uninstall clean'
+	@echo 'all check soak demo bench install uninstall clean'
 	@echo 'asan valgrind tidy cppcheck layers format format-check'
 	@echo 'TESTS="test_err test_job" selects; VARIANT, CC, WERROR=1'
 
@@ -101,7 +103,7 @@ $(BUILD)/sources: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call quiet,CC  )$(CC) $(all_cflags) $(if $(filter tests/%,$<),-Itests/lib) \
+	$(call quiet,CC  )$(CC) $(all_cflags) $(if $(filter tests/%,$<),-Itests/lib -Itests/sim) \
 		-MMD -MP -c -o $@ $<
 
 $(BUILD)/gen/sql_scripts.c: daemon/sql/embed $(scripts) $(BUILD)/sources
@@ -123,19 +125,35 @@ $(BUILD)/backfillctl: $(BUILD)/daemon/ctl/main.o $(archive)
 
 # ---- tests
 
-tests: $(unit_tests) $(server_tests)
+tests: $(unit_tests) $(sim_tests) $(server_tests)
 
 $(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $^ $(test_libs) $(libs)
 
-$(server_tests): $(BUILD)/%: $(BUILD)/%.o $(test_helpers) $(archive)
+$(sim_tests): $(BUILD)/%: $(BUILD)/%.o $(sim_objects) $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $^ $(test_libs) $(libs)
+
+# The simulated server, beside the real one.
+$(BUILD)/tests/integration/test_sim_honest: $(sim_objects)
+
+$(server_tests): $(BUILD)/%: $(BUILD)/%.o $(test_helpers) $(archive)
+	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $(filter %.o,$^) \
+		$(archive) $(test_libs) $(libs)
 
 # The second make sees the packages that the first one installed.
 check:
 	@tests/lib/install-packages.sh check
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/run
+
+# More seeds of the simulator, and more frozen daemons, than a check has time
+# for.
+SEEDS ?= 100000
+soak:
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@SIM_SEEDS=$(SEEDS) $(BUILD)/tests/sim/test_sim
+	@BACKFILL_SOAK=1 TESTS=test_freezes \
+		BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/run fault
 
 demo:
 	@tests/lib/install-packages.sh demo
@@ -154,7 +172,7 @@ asan:
 		TEST_LOGS=build/test-logs/asan \
 		ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 \
 		UBSAN_OPTIONS=print_stacktrace=1 \
-		tests/run unit integration fault
+		tests/run unit sim integration fault
 
 # Unit programs run under valgrind themselves; of the integration programs
 # the daemon that they start does.
@@ -229,4 +247,5 @@ clean:
 	rm -rf build
 
 -include $(objects:.o=.d) $(BUILD)/daemon/main.d $(BUILD)/daemon/ctl/main.d
--include $(unit_tests:%=%.d) $(server_tests:%=%.d) $(test_helpers:.o=.d)
+-include $(unit_tests:%=%.d) $(sim_tests:%=%.d) $(sim_objects:.o=.d) \
+	$(server_tests:%=%.d) $(test_helpers:.o=.d)
