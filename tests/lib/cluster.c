@@ -7,7 +7,7 @@
  *	                         -> exit: the same, by at_exit()
  *	                         -> death: SIGQUIT to the server, keeper
  */
-#include "cluster.h"
+#include "cluster_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,31 +33,6 @@
 
 enum { START_SECONDS = 60, STOP_SECONDS = 30 };
 
-#define PORT "5432"
-
-struct conninfo {
-	struct conninfo *next;
-	char *text;
-};
-
-struct hook {
-	struct hook *next;
-	int (*on_stop)(void *arg);
-	void *arg;
-};
-
-struct cluster {
-	struct cluster *next;
-	struct conninfo *conninfos;
-	struct hook *hooks;
-	char dir[sizeof((struct sockaddr_un *)0)->sun_path];
-	char data[256];
-	char log[256];
-	uid_t uid;
-	pid_t server; /* 0: none */
-	pid_t keeper;
-};
-
 static struct {
 	pid_t pid; /* the test program, not a fork of it */
 	struct cluster *clusters;
@@ -68,7 +42,7 @@ static struct {
 
 static const char settings[] = "\n"
 			       "listen_addresses = ''\n"
-			       "port = " PORT "\n"
+			       "port = " CLUSTER_PORT "\n"
 			       "unix_socket_permissions = 0777\n"
 			       "fsync = off\n"
 			       "shared_buffers = 16MB\n"
@@ -106,7 +80,7 @@ static int is_ready(const struct cluster *c)
 		strncmp(line, "ready", 5) == 0;
 }
 
-static void start_server(struct cluster *c)
+void cluster_start_server(struct cluster *c)
 {
 	char postgres[512];
 	char *const argv[] = { postgres, "-D", c->data, "-k", c->dir, NULL };
@@ -271,7 +245,7 @@ static void prepare_program(void)
 static void make_directory(struct cluster *c)
 {
 	const char *base = getenv("TMPDIR");
-	size_t limit = sizeof c->dir - sizeof "/.s.PGSQL." PORT;
+	size_t limit = sizeof c->dir - sizeof "/.s.PGSQL." CLUSTER_PORT;
 
 	if (base == NULL || *base == '\0' ||
 		strlen(base) + strlen("/backfill-XXXXXX") > limit) {
@@ -299,7 +273,7 @@ static void configure(const struct cluster *c)
 	assert_int_equal(fclose(file), 0);
 }
 
-struct cluster *cluster_start(void)
+struct cluster *cluster_new(void)
 {
 	struct cluster *c;
 
@@ -310,9 +284,16 @@ struct cluster *cluster_start(void)
 	c->uid = pgdata_uid();
 	make_directory(c);
 	c->keeper = keeper_start(c->dir);
+	return c;
+}
+
+struct cluster *cluster_start(void)
+{
+	struct cluster *c = cluster_new();
+
 	pgdata_create(c->data);
 	configure(c);
-	start_server(c);
+	cluster_start_server(c);
 	return c;
 }
 
@@ -326,13 +307,18 @@ void cluster_stop(struct cluster *c)
 void cluster_restart(struct cluster *c)
 {
 	stop_server(c, SIGINT);
-	start_server(c);
+	cluster_start_server(c);
 }
 
 void cluster_crash(struct cluster *c)
 {
 	stop_server(c, SIGQUIT);
-	start_server(c);
+	cluster_start_server(c);
+}
+
+void cluster_halt(struct cluster *c)
+{
+	stop_server(c, SIGQUIT);
 }
 
 const char *cluster_conninfo(
@@ -342,7 +328,8 @@ const char *cluster_conninfo(
 	struct text text;
 
 	text_init(&text);
-	text_addf(&text, "host=%s port=%s dbname=%s", c->dir, PORT, dbname);
+	text_addf(&text, "host=%s port=%s dbname=%s", c->dir, CLUSTER_PORT,
+		dbname);
 	if (user != NULL) {
 		text_addf(&text, " user=%s", user);
 	}
@@ -382,7 +369,7 @@ const char *cluster_dir(const struct cluster *c)
 const char *cluster_port(const struct cluster *c)
 {
 	(void)c;
-	return PORT;
+	return CLUSTER_PORT;
 }
 
 uid_t cluster_run_as(const struct cluster *c)

@@ -28,6 +28,30 @@ void cluster_stop(struct cluster *c);
 void cluster_restart(struct cluster *c);
 void cluster_crash(struct cluster *c);
 
+/* Stop immediately and leave it so; cluster_crash() starts it again. What
+ * stands on it, a daemon or a standby, goes on. */
+void cluster_halt(struct cluster *c);
+
+/* A streaming standby of the primary, a server in a directory of its own,
+ * made by pg_basebackup with the primary's settings of now. name, of
+ * letters, digits and underscores, is its application_name and its slot on
+ * the primary. Returns when it streams and takes queries. Stop it with
+ * cluster_stop(), before or after the primary; its slot stays, and a later
+ * standby of the name takes its place. */
+struct cluster *cluster_start_standby(
+	struct cluster *primary, const char *name);
+
+/* Make a primary of a standby; returns when it takes writes. Nothing happens
+ * to the old primary: halt it first. */
+void cluster_promote(struct cluster *standby);
+
+/* Wait until the standby has replayed what the primary has committed. */
+void cluster_catch_up(struct cluster *standby, struct cluster *primary);
+
+/* No WAL comes to the standby any more. What it had received by then it
+ * keeps, and replays. */
+void cluster_cut_off(struct cluster *standby);
+
 /* "host=DIR port=N dbname=… user=…"; without user when it is NULL. Owned by
  * the cluster, valid until cluster_stop(). */
 const char *cluster_conninfo(

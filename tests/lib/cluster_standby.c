@@ -1,0 +1,106 @@
+/* A standby is a cluster like any other, which pg_basebackup filled. It has a
+ * replication slot of its name on the primary, so that it finds the WAL that
+ * it lacks however long it was away. */
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "child.h"
+#include "cluster_internal.h"
+#include "pgdata.h"
+#include "sql.h"
+
+enum { WAIT_SECONDS = 60, OUTPUT_BYTES = 4096 };
+
+/* A standby of this name that is gone has left its slot behind. */
+static void drop_old_slot(PGconn *conn, const char *name)
+{
+	sql_exec(conn,
+		"SELECT pg_drop_replication_slot(slot_name)"
+		" FROM pg_replication_slots"
+		" WHERE slot_name = '%s' AND NOT active",
+		name);
+}
+
+/* -R writes the settings of a standby, with the connection string of this
+ * very command but for its dbname. */
+static void copy_primary(
+	struct cluster *c, struct cluster *primary, const char *name)
+{
+	char program[PATH_MAX], from[PATH_MAX], output[OUTPUT_BYTES];
+	char *const argv[] = { program, "-d", from, "-D", c->data, "-R", "-C",
+		"-S", (char *)name, "-X", "stream", "-c", "fast", "--no-sync",
+		NULL };
+	struct child child = {
+		.argv = argv,
+		.directory = c->dir,
+		.uid = c->uid,
+	};
+	int code;
+
+	pgdata_program(program, sizeof program, "pg_basebackup");
+	(void)snprintf(from, sizeof from, "%s application_name=%s",
+		cluster_conninfo(primary, "postgres", "postgres"), name);
+	code = child_run(&child, output, sizeof output);
+	if (code != 0) {
+		fprintf(stderr, "%s\n", output);
+		fail_msg("pg_basebackup ended with %d", code);
+	}
+}
+
+struct cluster *cluster_start_standby(struct cluster *primary, const char *name)
+{
+	PGconn *conn = cluster_connect(primary, "postgres", "postgres");
+	struct cluster *c = cluster_new();
+
+	drop_old_slot(conn, name);
+	copy_primary(c, primary, name);
+	cluster_start_server(c);
+	sql_wait(conn, WAIT_SECONDS,
+		"SELECT state = 'streaming' FROM pg_stat_replication"
+		" WHERE application_name = '%s'",
+		name);
+	PQfinish(conn);
+	return c;
+}
+
+void cluster_promote(struct cluster *standby)
+{
+	PGconn *conn = cluster_connect(standby, "postgres", "postgres");
+
+	if (!sql_true(conn, "SELECT pg_promote(true, %d)", WAIT_SECONDS)) {
+		PQfinish(conn);
+		fail_msg("the standby was not promoted within %d s",
+			WAIT_SECONDS);
+	}
+	PQfinish(conn);
+}
+
+void cluster_catch_up(struct cluster *standby, struct cluster *primary)
+{
+	PGconn *from = cluster_connect(primary, "postgres", "postgres");
+	PGconn *to = cluster_connect(standby, "postgres", "postgres");
+
+	sql_wait(to, WAIT_SECONDS, "SELECT pg_last_wal_replay_lsn() >= '%s'",
+		sql_text(from, "SELECT pg_current_wal_flush_lsn()"));
+	PQfinish(to);
+	PQfinish(from);
+}
+
+/* Without a walreceiver that is only stopped: what the primary has sent it
+ * would still arrive, after the primary's death too. */
+void cluster_cut_off(struct cluster *standby)
+{
+	PGconn *conn = cluster_connect(standby, "postgres", "postgres");
+
+	sql_exec(conn, "ALTER SYSTEM SET primary_conninfo = ''");
+	sql_exec(conn, "SELECT pg_reload_conf()");
+	sql_wait(conn, WAIT_SECONDS,
+		"SELECT NOT EXISTS (SELECT FROM pg_stat_activity"
+		" WHERE backend_type = 'walreceiver')");
+	PQfinish(conn);
+}
