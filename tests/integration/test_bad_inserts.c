@@ -97,7 +97,7 @@ static void test_pieces(void **state)
 	static const struct bad_insert bad[] = {
 		{ "kind, " JOB, "'delte', " GOOD, "22023",
 			"unknown kind \"delte\"", "",
-			"Available values: update." },
+			"Available values: update, delete." },
 		{ "target", "'victim'", NO_SET },
 		{ JOB, "'victim', ''", NO_SET },
 		{ JOB, "'victim', E' \\t\\n\\r'", NO_SET },

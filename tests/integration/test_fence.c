@@ -94,7 +94,7 @@ static int begin_job(void **state)
 	attach();
 	sql_exec(app,
 		"SELECT backfill.begin_job(%lld, 1, 1, 't'::regclass,"
-		" 't_pkey'::regclass, '{100}', 100)",
+		" 't_pkey'::regclass, '{100}', 100, NULL, NULL, 'public.t')",
 		(long long)job);
 	return 0;
 }
@@ -161,10 +161,13 @@ static void assert_failure(const struct sql_failure *f, const char *sqlstate,
 /* Each function that a runner calls, with the arguments of the job. */
 static const char *const calls[] = {
 	"backfill.attach(%lld, 1, %lld, now())",
-	"backfill.begin_job(%lld, 1, %lld, 1, 2, '{5}', 5)",
+	"backfill.begin_job(%lld, 1, %lld, 1, 2, '{5}', 5, '', '', '')",
+	"backfill.store_report(%lld, 1, %lld, '{}')",
+	"backfill.adopt_key(%lld, 1, %lld, 1)",
 	"backfill.begin_batch(%lld, 1, %lld, 0)",
 	"backfill.skip_window(%lld, 1, %lld, 0, '{10}', 10)",
 	"backfill.list_holes(%lld, 1, %lld, 0)",
+	"backfill.set_aside(%lld, 1, %lld, 0, '{1}', 1, NULL, '', '', '')",
 	"backfill.finish_range(%lld, 1, %lld, 0)",
 };
 
@@ -257,7 +260,7 @@ static void test_other_backend(void **state)
 	/* Nor may it fix another bound. */
 	sql_fails(second, &f,
 		"SELECT backfill.begin_job(%lld, 1, 1, 't'::regclass,"
-		" 't_pkey'::regclass, '{5}', 5)",
+		" 't_pkey'::regclass, '{5}', 5, NULL, NULL, 'public.t')",
 		(long long)job);
 	assert_failure(
 		&f, "BF010", "range 1 of job %J has another owner", "", "");

@@ -179,11 +179,11 @@ static void test_policy_is_an_error(void **state)
 		"GRANT SELECT, UPDATE ON public.guarded TO evil");
 	submit(evil, "policy", "public.guarded", "n = n + 1", "");
 	job_fails("policy", "42501",
-		"set_clause: query would be affected by row-level security"
-		" policy for table \"guarded\"",
-		NULL,
-		"The job runs as its run_as, which needs SELECT and UPDATE on"
-		" public.guarded and the rights that its clauses use.");
+		"query would be affected by row-level security policy for"
+		" table \"guarded\"",
+		"Policies would hide rows from the job without a word.",
+		"Let the job run as the table's owner, unless row-level"
+		" security is forced on it, or as a role with BYPASSRLS.");
 	/* Its owner is not subject to it. */
 	submit(shop.app, "policy of owner", "public.guarded", "n = n + 1", "");
 	job_wait("policy of owner", "succeeded");
@@ -271,8 +271,8 @@ static void test_trigger_cannot_reach_others(void **state)
 	assert_done("evil.reach");
 	job_wait("victim", "succeeded");
 	assert_done("app.victim");
-	assert_string_equal(
-		job_events("victim"), "submitted,started,begun,succeeded");
+	assert_string_equal(job_events("victim"),
+		"submitted,started,preflight,begun,succeeded");
 
 	(void)snprintf(wanted, sizeof wanted,
 		"42501 job %lld does not run as \"evil\"", id);
@@ -345,7 +345,11 @@ static void test_lies_in_our_sqlstates(void **state)
 			" EXECUTE FUNCTION evil.raise('%s')",
 			table, codes[i]);
 		submit(evil, name, table, "n = n + 1", "");
-		job_fails(name, codes[i], "a lie", NULL, NULL);
+		job_fails(name, codes[i], "a lie", NULL,
+			strcmp(codes[i], "BF021") == 0
+				? "Does one of the table's BEFORE triggers"
+				  " assign a key column: lie?"
+				: NULL);
 	}
 	assert_app_is_served("after_lies");
 }
@@ -435,11 +439,49 @@ static void test_forged_hole(void **state)
 	assert_app_is_served("after_forged_hole");
 }
 
+static void test_negative_counts(void **state)
+{
+	static const struct {
+		const char *function, *counts;
+	} calls[] = {
+		{ "checkpoint", "'{1}', -7, 1, 1, 1, 0, 0, NULL, NULL" },
+		{ "checkpoint", "'{1}', 1, -7, 1, 1, 0, 0, NULL, NULL" },
+		{ "checkpoint", "'{1}', 1, 1, -7, 1, 0, 0, NULL, NULL" },
+		{ "checkpoint", "'{1}', 1, 1, 1, -7, 0, 0, NULL, NULL" },
+		{ "checkpoint", "'{1}', 1, 1, 1, 1, -7, 0, NULL, NULL" },
+		{ "checkpoint", "'{1}', 1, 1, 1, 1, 0, -7, NULL, NULL" },
+		{ "close_hole", "1, -7, 1, 1, 0, 0" },
+		{ "close_hole", "1, 1, -7, 1, 0, 0" },
+		{ "close_hole", "1, 1, 1, -7, 0, 0" },
+		{ "close_hole", "1, 1, 1, 1, -7, 0" },
+		{ "close_hole", "1, 1, 1, 1, 0, -7" },
+		{ "skip_window", "'{1}', -7" },
+		{ "set_aside", "'{1}', -7, NULL, NULL, NULL, NULL" },
+	};
+	long long id = seize("negative", "evil.negative");
+	char message[64];
+	struct sql_failure f;
+
+	(void)state;
+	(void)snprintf(message, sizeof message,
+		"a batch of job %lld counted -7 rows", id);
+	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+		sql_fails(evil, &f, "SELECT backfill.%s(%lld, 1, 1, 0, %s)",
+			calls[i].function, id, calls[i].counts);
+		assert_string_equal(f.message, message);
+		assert_string_equal(f.sqlstate, "BF012");
+		assert_string_equal(f.detail, "");
+		assert_string_equal(f.hint, "");
+	}
+	sql_exec(evil, "SELECT backfill.cancel(%lld)", id);
+}
+
 /* Counters are a job's own to spoil; the view of all jobs is not. */
 static void test_forged_counters(void **state)
 {
-	static const char *const reads[] = { "-1000000000000000000",
-		"9000000000000000000" };
+	static const char *const reads[] = { "1", "9000000000000000000" };
+	static const char *const kept[] = { "-1000000000000000000",
+		"rows_read" };
 	struct sql_failure f;
 
 	(void)state;
@@ -460,8 +502,9 @@ static void test_forged_counters(void **state)
 			"BEGIN; UPDATE backfill.jobs SET state = 'running'"
 			" WHERE id = %lld; UPDATE backfill.ranges SET"
 			" rows_per_second = 1e-300, rows_total_estimate ="
-			" 9000000000000000000 WHERE job_id = %lld",
-			id, id);
+			" 9000000000000000000, rows_read = %s"
+			" WHERE job_id = %lld",
+			id, kept[i], id);
 		assert_string_equal(
 			sql_text(shop.db,
 				"SELECT percent BETWEEN 0 AND 100 AND eta >="
@@ -611,6 +654,7 @@ int main(void)
 		TEST(test_lie_of_a_planned_function),
 		TEST(test_forged_checkpoint),
 		TEST(test_forged_hole),
+		TEST(test_negative_counts),
 		TEST(test_forged_counters),
 		TEST(test_held_checkpoint_holds_up_nobody_else),
 		TEST(test_locked_job_holds_up_nobody_else),

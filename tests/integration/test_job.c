@@ -75,8 +75,9 @@ static void test_changes_what_one_update_would(void **state)
 		" 'cents = price * 100, note = upper(note)', 'id %% 3 <> 0')");
 	assert_succeeded("one", 5001, 3334);
 	assert_string_equal(sql_text(shop.db, checksum, "orders"), wanted);
-	assert_string_equal(
-		job_events("one"), "submitted,started,begun,succeeded");
+	assert_string_equal(job_events("one"),
+		"submitted,started,preflight,begun,not_self_excluding,"
+		"succeeded");
 	assert_string_equal(sql_text(shop.db,
 				    "SELECT concat_ws('|', actor, detail)"
 				    " FROM backfill.events WHERE job_id = %lld"
@@ -101,7 +102,7 @@ static void test_self_excluding_job_matches_nothing_after(void **state)
 			"SELECT concat_ws(' ', rows_still_matching, batches,"
 			" batch_rows, key, last_key) FROM backfill.progress"
 			" WHERE name = 'phones'"),
-		"0 6 50 300 300");
+		"0 12 50 300 300");
 }
 
 static void test_empty_table(void **state)
@@ -110,8 +111,8 @@ static void test_empty_table(void **state)
 	make_table("nobody", 0);
 	job_submit("nobody", "nobody", 10, "n = n + 1", NULL, NULL);
 	assert_succeeded("nobody", 0, 0);
-	assert_string_equal(
-		job_events("nobody"), "submitted,started,begun,succeeded");
+	assert_string_equal(job_events("nobody"),
+		"submitted,started,preflight,begun,succeeded");
 }
 
 static void test_where_matches_nothing(void **state)
@@ -252,7 +253,7 @@ static void test_sigterm_gives_the_job_back(void **state)
 	assert_succeeded("half", 100, 100);
 	assert_each_once("half", 100);
 	assert_string_equal(job_events("half"),
-		"submitted,started,begun,released,started,succeeded");
+		"submitted,started,preflight,begun,released,started,succeeded");
 }
 
 /* A notification is a hint: without any, polling finds the job. */

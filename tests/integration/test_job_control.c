@@ -109,7 +109,8 @@ static void test_pause_and_resume(void **state)
 	assert_whole("paused");
 	assert_job("paused", "succeeded: ");
 	assert_string_equal(job_events("paused"),
-		"submitted,started,begun,pause,resume,started,succeeded");
+		"submitted,started,preflight,begun,pause,resume,started,"
+		"succeeded");
 	assert_string_equal(sql_text(shop.db,
 				    "SELECT concat_ws(' ', actor, detail)"
 				    " FROM backfill.events WHERE job_id = %lld"
@@ -153,8 +154,8 @@ static void test_cancel_ends_the_batch_in_flight(void **state)
 	assert_true(sql_true(shop.db,
 		"SELECT finished_at IS NOT NULL FROM backfill.jobs"
 		" WHERE name = 'cancelled'"));
-	assert_string_equal(
-		job_events("cancelled"), "submitted,started,begun,cancel");
+	assert_string_equal(job_events("cancelled"),
+		"submitted,started,preflight,begun,cancel");
 
 	sql_fails(shop.app, &failure, "SELECT backfill.resume('cancelled')");
 	assert_string_equal(failure.sqlstate, "BF003");
@@ -222,7 +223,7 @@ static void test_stop_all_and_start_all(void **state)
 				 " WHERE n = 10"),
 		ROWS);
 	assert_string_equal(job_events("stopped_b"),
-		"submitted,started,begun,released,started,succeeded");
+		"submitted,started,preflight,begun,released,started,succeeded");
 }
 
 /* ---- settings of a running job */

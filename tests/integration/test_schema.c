@@ -249,7 +249,7 @@ static void test_one_owner_without_other_rights(void **state)
 }
 
 /* A notification takes a lock of the whole server at COMMIT, and a trigger
- * on ranges or holes would run in each batch. */
+ * on ranges or holes would run in each batch. release() ends them. */
 static void test_no_notification_in_a_batch(void **state)
 {
 	(void)state;
@@ -258,10 +258,11 @@ static void test_no_notification_in_a_batch(void **state)
 			"SELECT string_agg(proname, ', ' ORDER BY proname)"
 			" FROM pg_proc WHERE pronamespace = " OURS
 			" AND prosrc ~* 'notify'"),
-		"events_act, jobs_submitted");
+		"events_act, jobs_submitted, jobs_tuned, release");
 	ASSERT_NONE("tgname",
 		"pg_trigger WHERE NOT tgisinternal AND tgrelid IN"
-		" ('backfill.ranges'::regclass, 'backfill.holes'::regclass)");
+		" ('backfill.ranges'::regclass, 'backfill.holes'::regclass,"
+		"  'backfill.row_errors'::regclass)");
 	assert_string_equal(
 		sql_text(db,
 			"SELECT string_agg(tgname, ', ' ORDER BY tgname)"
@@ -272,7 +273,7 @@ static void test_no_notification_in_a_batch(void **state)
 	/* Of its events, only requests act. */
 	assert_true(sql_true(db,
 		"SELECT pg_get_triggerdef(oid) LIKE '%%WHEN%%pause%%resume%%"
-		"cancel%%stop_all%%start_all%%' FROM pg_trigger"
+		"cancel%%retry%%approve%%stop_all%%start_all%%' FROM pg_trigger"
 		" WHERE tgname = 'events_2_act'"));
 }
 

@@ -83,7 +83,8 @@ static int create_job(void **state)
 	sql_exec(app, "SELECT backfill.attach(%lld, 1, 1, now())", private_job);
 	assert_true(sql_true(app,
 		"SELECT backfill.begin_job(%lld, 1, 1, 'users'::regclass,"
-		" 'users_pkey'::regclass, '{9}', 9)",
+		" 'users_pkey'::regclass, '{9}', 9, NULL, NULL,"
+		" 'public.users')",
 		private_job));
 	sql_exec(db,
 		"INSERT INTO backfill.holes (job_id, number, hi)"
@@ -373,10 +374,15 @@ static void test_runner_functions_know_the_login(void **state)
 {
 	static const char *const calls[] = {
 		"attach(%lld, 1, 1, now())",
-		"begin_job(%lld, 1, 1, 'evil.t'::regclass, 0, '{1}', 1)",
+		/* clang-format off */
+		"begin_job(%lld, 1, 1, 'evil.t'::regclass, 0, '{1}', 1, '', '', 'evil.t')",
+		/* clang-format on */
+		"store_report(%lld, 1, 1, '{}')",
+		"adopt_key(%lld, 1, 1, 0)",
 		"begin_batch(%lld, 1, 1, 0)",
 		"skip_window(%lld, 1, 1, 0, '{5}', 5)",
 		"list_holes(%lld, 1, 1, 0)",
+		"set_aside(%lld, 1, 1, 0, '{3}', 1, 1, '23514', '', '')",
 		"finish_range(%lld, 1, 1, 0)",
 	};
 	char message[128], call[256];
@@ -440,8 +446,23 @@ static void test_control_functions_are_the_daemons(void **state)
 		{ "fail_job", "1, 1, 1, '', '', '', ''" },
 		{ "cancel_runner", "1, 1, 1" },
 		{ "blockers", "1, 1, 1" },
+		{ "waits_for_table", "1, 1, 1" },
+		{ "barrier", "1, 1, 1, 1, '{}'" },
+		{ "writers", "1, '{}', 1" },
+		{ "waits_for_window", "'', ''" },
+		{ "look_at_jobs", "" },
+		{ "prune", "1, '100 days'" },
+		{ "needed_jobs", "" },
+		{ "requeue", "1" },
+		{ "rows_left", "1" },
 		{ "lock_range", "1, 1, 1" },
+		{ "begin_work", "1, 1, 1, 1" },
+		{ "check_may_run", "1" },
+		{ "move_cursor", "1, 1, '{}', 1" },
+		{ "shrink_hole", "1, 1, 1, '{}'" },
+		{ "record_row_error", "1, 1, '{}', '', '', ''" },
 		{ "check_counts", "1, 1, 1, 1" },
+		{ "check_not_negative", "1, 1" },
 	};
 	char message[128];
 
@@ -460,10 +481,15 @@ static void test_control_functions_are_the_daemons(void **state)
 			" 'backfill'::regnamespace AND prorettype <>"
 			" 'trigger'::regtype AND has_function_privilege("
 			"'evil', oid, 'EXECUTE')"),
-		"attach begin_batch begin_job cancel cancel check_interval"
-		" check_length checkpoint close_hole finish_range job_id"
-		" jobs_check_run_as list_holes may_see may_steer pause pause"
-		" request resume resume skip_window");
+		"adopt_key approve approve attach begin_batch begin_job cancel "
+		"cancel"
+		" check_interval check_length check_number check_window"
+		" check_word checkpoint close_hole ensure_succeeded"
+		" finish_range format_at job_id jobs_check_clauses"
+		" jobs_check_depends_on jobs_check_run_as list_holes"
+		" may_change may_see may_steer parse_window pause pause"
+		" request resume resume retry retry set_aside skip_window"
+		" store_report tell_window window_opens");
 }
 
 /* A table under a job is out of reach for other jobs: not one to which the
@@ -483,7 +509,7 @@ static void test_table_of_others_cannot_be_reserved(void **state)
 	sql_exec(evil, "SELECT backfill.attach(%lld, 1, 1, now())", mine);
 	DENIED(evil, "table public.users",
 		"SELECT backfill.begin_job(%lld, 1, 1, 'users'::regclass, 0,"
-		" '{1}', 1)",
+		" '{1}', 1, NULL, NULL, 'public.users')",
 		mine);
 	assert_string_equal(sql_text(db,
 				    "SELECT target_oid FROM backfill.jobs"

@@ -238,9 +238,9 @@ static void test_bad_input_is_refused(void **state)
 		const char *message, *detail, *hint;
 	} cases[] = {
 		{ "kind", "'upsert'", "unknown kind \"upsert\"", "",
-			"Available values: update." },
+			"Available values: update, delete." },
 		{ "kind", "NULL", "unknown kind \"\"", "",
-			"Available values: update." },
+			"Available values: update, delete." },
 		{ "name", "'  '", "name is empty", "",
 			"Leave it NULL for a default." },
 		{ "name", "'42'", "name \"42\" is a number",
@@ -389,9 +389,12 @@ static void test_other_columns_are_the_systems(void **state)
 		" attisdropped ORDER BY attname OFFSET %d LIMIT 1";
 	static const char settings[] =
 		"|batch_rows|max_batch_rows|target_batch_time|lock_timeout|"
-		"statement_timeout|synchronous_commit|";
+		"statement_timeout|synchronous_commit|run_window|priority|"
+		"pause_after_rows|";
 	static const char persons[] =
-		"|name|kind|target|set_clause|where_clause|key_columns|run_as|";
+		"|name|kind|target|set_clause|from_clause|where_clause|"
+		"key_columns|run_as|depends_on|hold|run_after|on_row_error|"
+		"max_row_errors|on_residue|dry_run|";
 	int count = (int)sql_int(db,
 		"SELECT count(*) FROM pg_attribute WHERE attrelid ="
 		" 'backfill.jobs'::regclass AND attnum > 0"
