@@ -262,7 +262,7 @@ static void delete_from(const char *name, const char *table)
 	sql_exec(shop.app,
 		"INSERT INTO backfill.jobs (name, kind, target, where_clause,"
 		" batch_rows, max_batch_rows)"
-		" VALUES ('delete %s', 'delete', '%s', 'n = 1', %d, %d)",
+		" VALUES ('delete %s', 'delete', $t$%s$t$, 'n = 1', %d, %d)",
 		name, table, BATCH, BATCH);
 	(void)snprintf(delete_name, sizeof delete_name, "delete %s", name);
 	job_wait(delete_name, "succeeded");
@@ -384,6 +384,7 @@ static void test_quoted_names(void **state)
 		"n = \"Order's; -- \\ Täble\".n + 1",
 		"\"Order's; -- \\ Täble\".\"Kéy \"\"1\"\"\" >= 0", NULL);
 	assert_walked("odd names", table);
+	delete_from("odd names", table);
 }
 
 static void test_key_columns_choose_the_index(void **state)
