@@ -117,7 +117,7 @@ static void test_unknown_options(void **state)
 		"    hint: \"lock_timeout\" belongs into section \"batch\".\n"
 		"f:7:5: unrecognized option \"colour\" of database "
 		"\"shop\"\n" DATABASE_NAMES);
-	check(SHOP "bathc: {}\nlease: 5s\npace: {}\n", 3,
+	check(SHOP "bathc: {}\nlease: 5s\nspace: {}\n", 3,
 		"f:5:1: unrecognized option \"bathc\"\n" TOP_NAMES
 		"    hint: Perhaps you meant \"batch\".\n"
 		"f:6:1: unrecognized option \"lease\"\n" TOP_NAMES
