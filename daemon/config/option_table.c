@@ -22,7 +22,8 @@ const struct option_section option_sections[] = {
 	{ "databases",
 		"The databases that this daemon works for, one item each." },
 	{ "daemon", "The daemon itself." },
-	{ "pace", "How the daemon spares the server, its standbys and the "
+	{ "pace",
+		"How the daemon spares the server, its standbys and the "
 		"application." },
 	{ "batch", "What jobs do that do not say otherwise." },
 	{ NULL, NULL },

@@ -64,8 +64,7 @@ const char *database_name(const struct database *db)
 void database_maybe_free(struct database *db)
 {
 	if (db->state.state != CLOSED || db->timers_open > 0 ||
-		db->is_pacer_open ||
-		db->running > 0 || db->conn != NULL) {
+		db->is_pacer_open || db->running > 0 || db->conn != NULL) {
 		return;
 	}
 	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);

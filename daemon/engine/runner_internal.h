@@ -16,13 +16,13 @@ struct runner {
 	runner_end_cb on_end;
 	void *data;
 
-	struct run run;	  /* the decisions */
+	struct run run; /* the decisions */
 	struct pacer_client pacer;
-	struct text held_by;   /* what the pacer said last */
-	unsigned held_causes;  /* 0: it did not hold */
+	struct text held_by;	   /* what the pacer said last */
+	unsigned held_causes;	   /* 0: it did not hold */
 	unsigned held_causes_told; /* in the log */
-	uint64_t held_told_ms; /* when the text was renewed */
-	char *stopped_by;      /* why the job may run no more; NULL: it may */
+	uint64_t held_told_ms;	   /* when the text was renewed */
+	char *stopped_by; /* why the job may run no more; NULL: it may */
 	struct pgc *conn; /* the runner connection, or NULL */
 
 	/* Read after each connect. */

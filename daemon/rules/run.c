@@ -45,8 +45,7 @@ enum {
 	NO_LIMIT_MS = INT32_MAX
 };
 
-#define AFTER_ANY \
-	(SM_TO(RUN_DISCONNECT) | SM_TO(RUN_WAIT) | SM_TO(RUN_PACE))
+#define AFTER_ANY (SM_TO(RUN_DISCONNECT) | SM_TO(RUN_WAIT) | SM_TO(RUN_PACE))
 
 /* clang-format off */
 static const struct sm_state actions[] = {

@@ -380,8 +380,7 @@ COMMENT ON COLUMN backfill.budget.wal_spent IS
 	'WAL that batches have written, in bytes, since the schema was installed.';
 
 CREATE TABLE IF NOT EXISTS backfill.samples (
-	incarnation bigint NOT NULL
-		REFERENCES backfill.daemons (incarnation) ON DELETE CASCADE,
+	incarnation bigint NOT NULL,
 	signal text NOT NULL,
 	target text NOT NULL,
 	value double precision,

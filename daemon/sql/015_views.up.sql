@@ -47,11 +47,10 @@ SELECT j.id, j.name, j.kind, j.target,
 	coalesce(r.late_rows, 0)::bigint AS late_rows,
 	e.row_errors, j.priority, j.hold, j.depends_on, j.run_after,
 	j.run_window, j.dry_run,
-	make_interval(secs => greatest(0, r.batch_ms) / 1000.0) AS batch_time,
-	CASE WHEN j.state = 'running' THEN make_interval(secs =>
-		greatest(0, r.pause_ms) / 1000.0) END AS pause,
-	make_interval(secs => greatest(0, r.paced_ms) / 1000.0) AS paced,
-	j.max_rows_per_second, j.max_replication_lag
+	make_interval(secs => r.batch_ms / 1000.0) AS batch_time,
+	CASE WHEN j.state = 'running'
+		THEN make_interval(secs => r.pause_ms / 1000.0) END AS pause,
+	make_interval(secs => coalesce(r.paced_ms, 0) / 1000.0) AS paced
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -155,10 +154,6 @@ COMMENT ON COLUMN backfill.progress.pause IS
 	'Time between the last two batches; NULL: not running.';
 COMMENT ON COLUMN backfill.progress.paced IS
 	'Time between batches in all, while a daemon had the job: paced, held, or waiting for others.';
-COMMENT ON COLUMN backfill.progress.max_rows_per_second IS
-	'Most rows changed per second; NULL: no bound.';
-COMMENT ON COLUMN backfill.progress.max_replication_lag IS
-	'The job''s own limit; NULL: the configuration''s.';
 
 -- What a daemon has not measured for a minute, it does not look at.
 CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS

@@ -33,14 +33,14 @@ enum run_action {
 	RUN_SET_ASIDE,	  /* one key becomes a hole or a row error */
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_DRY_RUN,	  /* the report on a first batch */
-	RUN_PACE,	  /* pause_ms, then look again whether a batch may begin */
-	RUN_WAIT,	  /* pause_ms; may be woken early */
-	RUN_DISCONNECT,	  /* close the runner connection */
-	RUN_TAKE,	  /* control: backfill.retake_range */
-	RUN_FINISH_JOB,	  /* control: backfill.finish_job */
-	RUN_FAIL,	  /* control: backfill.fail_job with error */
-	RUN_RELEASE,	  /* control: backfill.release with why */
-	RUN_END		  /* nothing more: free the run */
+	RUN_PACE, /* pause_ms, then look again whether a batch may begin */
+	RUN_WAIT, /* pause_ms; may be woken early */
+	RUN_DISCONNECT, /* close the runner connection */
+	RUN_TAKE,	/* control: backfill.retake_range */
+	RUN_FINISH_JOB, /* control: backfill.finish_job */
+	RUN_FAIL,	/* control: backfill.fail_job with error */
+	RUN_RELEASE,	/* control: backfill.release with why */
+	RUN_END		/* nothing more: free the run */
 };
 
 /* Rows read of a window hole at once: no more than may be held singly, so
@@ -152,15 +152,15 @@ struct run_aside {
 
 /* What keeps the next batch waiting. */
 struct run_pace {
-	uint64_t now_ms;	    /* of the event, as the next three */
-	const char *held_by;	    /* lent by it */
-	uint64_t allowed_ms;	    /* when the pacer allows a batch */
-	uint64_t rows_allowed_ms;   /* when max_rows_per_second does */
+	uint64_t now_ms;	  /* of the event, as the next three */
+	const char *held_by;	  /* lent by it */
+	uint64_t allowed_ms;	  /* when the pacer allows a batch */
+	uint64_t rows_allowed_ms; /* when max_rows_per_second does */
 	int64_t max_wal_bytes;
 	int64_t max_rows_per_second;
-	enum run_action next;	    /* what RUN_PACE keeps waiting */
-	uint64_t since_ms;	    /* that it is held; 0: it is not */
-	char reason[1024];	    /* before it was held */
+	enum run_action next; /* what RUN_PACE keeps waiting */
+	uint64_t since_ms;    /* that it is held; 0: it is not */
+	char reason[1024];    /* before it was held */
 };
 
 struct run {

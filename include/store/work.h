@@ -42,7 +42,7 @@ struct work_job {
 	int64_t batch_rows;
 	int64_t max_batch_rows;
 	int64_t target_us;
-	int64_t rows_left; /* up to pause_after_rows; 0: not set */
+	int64_t rows_left;	     /* up to pause_after_rows; 0: not set */
 	int64_t max_rows_per_second; /* 0: no bound */
 	int64_t max_replication_lag_ms;
 	int is_dry_run;

@@ -88,8 +88,7 @@ static void test_every_seed_keeps_the_promises(void **state)
 		(int)ended[SIM_CANCELLED], (int)w->seen.batches,
 		(int)w->seen.holes, (int)w->seen.windows, (int)w->seen.aside,
 		(int)w->seen.sweeps, (int)w->seen.takes, (int)w->seen.lost,
-		(int)w->seen.frozen, (int)w->seen.held,
-		(int)w->seen.retries);
+		(int)w->seen.frozen, (int)w->seen.held, (int)w->seen.retries);
 	sim_free(w);
 	assert_int_equal(broken, 0);
 }

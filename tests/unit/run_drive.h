@@ -175,8 +175,7 @@ static inline void describe_action(struct drive *d)
 /* Feed the event; the trace gets a line "event -> action". */
 static inline void step(struct drive *d, const char *what)
 {
-	if (run_current(&d->r) == RUN_WAIT ||
-		run_current(&d->r) == RUN_PACE) {
+	if (run_current(&d->r) == RUN_WAIT || run_current(&d->r) == RUN_PACE) {
 		d->now_ms += d->r.pause_ms;
 	}
 	d->ev.now_ms = d->now_ms;

@@ -3,7 +3,7 @@
 #include "config_check.h"
 
 #define TOP_NAMES                                                              \
-	"    detail: Allowed here: \"databases\", \"daemon\", "               \
+	"    detail: Allowed here: \"databases\", \"daemon\", "                \
 	"\"pace\", \"batch\".\n"
 #define DATABASE_NAMES                                                         \
 	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
