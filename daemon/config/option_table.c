@@ -23,6 +23,9 @@ const struct option_section option_sections[] = {
 		"The databases that this daemon works for, one item each." },
 	{ "daemon", "The daemon itself." },
 	{ "batch", "What jobs do that do not say otherwise." },
+	{ "pace",
+		"How the daemon spares the server, its standbys and the "
+		"application." },
 	{ NULL, NULL },
 };
 
@@ -192,6 +195,15 @@ const struct option_def option_table[] = {
 		.offset = IN_CONFIG(hole_timeout_ms),
 		.help = "How long a job tries again to lock the rows that "
 			"others held when it passed, before it fails.",
+	},
+	{
+		.section = "pace", .name = "max_blocking_time",
+		.type = OPTION_TIME, .default_text = "1s",
+		.min = 10 * MS, .max = 1 * MINUTE,
+		.offset = IN_CONFIG(max_blocking_time_ms),
+		.help = "How long an application may wait for a lock of a "
+			"batch. Then the batch is cancelled and tried again "
+			"with half its rows, or fewer.",
 	},
 	{ .name = NULL },
 };

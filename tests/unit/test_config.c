@@ -53,6 +53,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_string_equal(c.synchronous_commit, "local");
 	assert_int_equal(c.barrier_timeout_ms, 3600000);
 	assert_int_equal(c.hole_timeout_ms, 3600000);
+	assert_int_equal(c.max_blocking_time_ms, 1000);
 	config_close(&c);
 }
 
@@ -86,7 +87,9 @@ static void test_every_option_is_read(void **state)
 		"  client_connection_check_interval: \"0\"\n"
 		"  synchronous_commit: off\n"
 		"  barrier_timeout: 90min\n"
-		"  hole_timeout: 7d\n");
+		"  hole_timeout: 7d\n"
+		"pace:\n"
+		"  max_blocking_time: 300ms\n");
 	assert_int_equal(c.databases_count, 2);
 	assert_string_equal(c.databases[0].name, "shop-1_a");
 	assert_string_equal(c.databases[0].dsn, "host=a dbname=shop");
@@ -112,6 +115,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.synchronous_commit, "off");
 	assert_int_equal(c.barrier_timeout_ms, 5400000);
 	assert_int_equal(c.hole_timeout_ms, 604800000);
+	assert_int_equal(c.max_blocking_time_ms, 300);
 	config_close(&c);
 }
 
