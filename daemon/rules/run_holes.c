@@ -143,6 +143,9 @@ enum run_action run_on_hole_batch(struct run *r, const struct run_event *ev)
 	r->seq++;
 	r->rows_left = ev->rows_left - ev->sample.rows_changed;
 	note_progress(r);
+	if (r->has_blocked && r->bisect.suspects == 0) {
+		size_batch_done(&r->size, &ev->sample);
+	}
 	run_bisect_passed(&r->bisect, r->window_rows);
 	run_step_back(r);
 	return run_move(r, RUN_NEXT_HOLE);
