@@ -10,4 +10,5 @@ BEGIN
 END
 $$;
 
+DROP VIEW IF EXISTS backfill.locks;
 DROP VIEW IF EXISTS backfill.progress;
