@@ -132,6 +132,15 @@ const struct option_def option_table[] = {
 			"whose lag is unknown.",
 	},
 	{
+		.section = "pace", .name = "max_blocking_time",
+		.type = OPTION_TIME, .default_text = "1s",
+		.min = 10 * MS, .max = 1 * MINUTE,
+		.offset = IN_CONFIG(max_blocking_time_ms),
+		.help = "How long an application may wait for a lock of a "
+			"batch. Then the batch is cancelled and tried again "
+			"with half its rows, or fewer.",
+	},
+	{
 		.section = "batch", .name = "batch_rows",
 		.type = OPTION_COUNT, .default_text = "1000",
 		.min = 1, .max = 1000000,

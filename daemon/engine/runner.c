@@ -140,8 +140,12 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->stop_asked = r->stop_asked;
 	ev->blockers = r->blockers[0] != '\0' ? r->blockers : NULL;
 	ev->waits_for_table = r->waits_for_table;
+	ev->waiting = r->waiting[0] != '\0' ? r->waiting : NULL;
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
+	if (ev->error != NULL) {
+		ev->sample.elapsed_us = r->failure_elapsed_us;
+	}
 	ask_pacer(r, ev);
 	/* Not what the job's own code raised: then the job fails. */
 	if (ev->error != NULL && !ev->of_job &&
@@ -155,6 +159,7 @@ void runner_done(struct runner *r, struct run_event *ev)
 	r->waits_for_table = 0;
 	free(r->stopped_by);
 	r->stopped_by = NULL;
+	r->waiting[0] = '\0';
 	runner_tell_reason(r);
 	act(r, next);
 }
@@ -263,6 +268,7 @@ static struct run_limits limits_of(const struct config *c)
 		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
 		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
 		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
+		.max_blocking_us = c->max_blocking_time_ms * 1000,
 	};
 
 	return limits;

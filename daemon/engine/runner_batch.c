@@ -67,6 +67,7 @@ static int change_failed(struct runner *r, const struct pgc_request *request,
 	struct err named;
 
 	r->failure_of_job = work_failed_in_job(request);
+	r->failure_elapsed_us = (int64_t)pgc_elapsed_us(request);
 	if (e != NULL && strcmp(e->sqlstate, "BF014") == 0) {
 		does = "return NULL";
 	} else if (e != NULL && strcmp(e->sqlstate, "BF021") == 0) {

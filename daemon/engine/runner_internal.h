@@ -39,13 +39,18 @@ struct runner {
 	int64_t rows_estimate;
 	struct err failure; /* kept while a rollback is under way */
 	int failure_of_job; /* it came from the statement with its clauses */
+	int64_t failure_elapsed_us;
 
 	uv_timer_t timer;   /* pauses, and events that come later */
-	uv_timer_t watch;   /* who holds up the request in flight? */
+	uv_timer_t watch;   /* who holds up the request in flight, or waits? */
+	unsigned watched;   /* requests up to now */
+	int asking;	    /* an answer about one of them is outstanding */
+	unsigned asked_of;  /* the one */
 	char blockers[512]; /* "" nobody known */
 	int waits_for_table;
-	char told[1024]; /* the reason that the queue shows */
-	int telling;	 /* and it is being told */
+	char waiting[256]; /* for whose sake it is being cancelled; "" nobody */
+	char told[1024];   /* the reason that the queue shows */
+	int telling;	   /* and it is being told */
 
 	int stop_asked;
 	int abandoned;

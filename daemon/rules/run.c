@@ -21,6 +21,8 @@
  *                               stands alone: SET_ASIDE (run_bisect.c)
  *   a lock, a lack           -> WAIT with a reason, then the same again
  *   too much at once         -> the same with half the rows
+ *   an application waits for the batch for too long
+ *                            -> cancelled, and the same (run_blocking.c)
  *   connection lost          -> DISCONNECT -> TAKE -> CONNECT -> ATTACH …:
  *                               the outcome of a batch in flight is read
  *                               from the checkpoint, never inferred
@@ -174,6 +176,7 @@ static struct size_limits job_limits(
 		limits.max_wal_bytes > r->pace.max_wal_bytes) {
 		limits.max_wal_bytes = r->pace.max_wal_bytes;
 	}
+	run_spare_others(r, &limits);
 	/* Half of what would cancel it: the time of batches scatters. */
 	if (ev->wait_cap_us > 0 && limits.target_us > ev->wait_cap_us / 2) {
 		limits.target_us = ev->wait_cap_us / 2;
@@ -203,6 +206,9 @@ enum run_action run_read_hole(struct run *r)
 		? r->size.limits.max_rows
 		: RUN_HOLE_ROWS;
 
+	if (r->has_blocked && !r->holes_descend && usual > r->size.rows) {
+		usual = r->size.rows;
+	}
 	r->limit = up_to_canary(
 		r, run_bisect_limit(&r->bisect, usual), r->rows_left);
 	return run_move(r, RUN_READ_HOLE);

@@ -371,7 +371,10 @@ struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch)
 
 	return one("SELECT backfill.blockers($1::bigint, $2::bigint,"
 		   " $3::bigint), backfill.waits_for_table($1::bigint,"
-		   " $2::bigint, $3::bigint)",
+		   " $2::bigint, $3::bigint), b.waiting, b.waited_ms"
+		   " FROM (SELECT) AS always LEFT JOIN"
+		   " backfill.blocked_by($1::bigint, $2::bigint, $3::bigint) b"
+		   " ON true",
 		3, values);
 }
 
@@ -383,4 +386,29 @@ const char *queue_read_blockers(const struct pgc_request *r)
 int queue_read_waits_for_table(const struct pgc_request *r)
 {
 	return pgc_bool(pgc_result(r, 0), 0, 1);
+}
+
+const char *queue_read_waiting(const struct pgc_request *r)
+{
+	return pgc_text(pgc_result(r, 0), 0, 2);
+}
+
+int64_t queue_read_waited_ms(const struct pgc_request *r)
+{
+	return pgc_int(pgc_result(r, 0), 0, 3);
+}
+
+struct pgc_request *queue_unblock(
+	int64_t me, int64_t job_id, int64_t epoch, int64_t longest_ms)
+{
+	struct number n;
+
+	return about_job("SELECT backfill.unblock($1::bigint, $2::bigint,"
+			 " $3::bigint, $4::bigint)",
+		me, job_id, epoch, number(&n, longest_ms));
+}
+
+int queue_read_unblocked(const struct pgc_request *r)
+{
+	return pgc_bool(pgc_result(r, 0), 0, 0);
 }

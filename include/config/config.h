@@ -47,6 +47,9 @@ struct config {
 	char *synchronous_commit;
 	int64_t barrier_timeout_ms;
 	int64_t hole_timeout_ms;
+
+	/* pace: */
+	int64_t max_blocking_time_ms;
 };
 
 /* Read a file. Every error of the file is added to errors, a line each

@@ -65,6 +65,9 @@ struct run_event {
 	int stop_asked;	      /* the daemon wants to end: release soon */
 	const char *blockers; /* who held us up meanwhile; NULL: nobody */
 	int waits_for_table;  /* by a lock of the whole table */
+	/* "pid 7 (joe) has waited 1.2 s for the batch (…)": for whose sake it
+	 * was cancelled, with sample.elapsed_us; NULL: for nobody's */
+	const char *waiting;
 	/* The error is that of the statement which runs the job's own code:
 	 * a trigger may raise BF010 and mean nothing by it. */
 	int of_job;
@@ -128,6 +131,7 @@ struct run_limits {
 	uint64_t barrier_timeout_ms;
 	uint64_t hole_timeout_ms;
 	uint64_t trouble_timeout_ms; /* for errors that are tried again */
+	int64_t max_blocking_us;     /* an application waits for a batch */
 };
 
 /* How rows of a delete are met that others of the table refer to. */
@@ -194,6 +198,7 @@ struct run {
 	struct retry barrier_poll;
 	struct run_bisect bisect;
 	int timeouts_of_row; /* of a window of one row, one after the other */
+	int has_blocked;     /* batches follow max_blocking_us since then */
 	int is_delete;
 	int refers_to_itself;
 	int is_dry_run;

@@ -87,10 +87,19 @@ struct queue_barrier queue_read_barrier(const struct pgc_request *r);
 struct pgc_request *queue_prune(int64_t me, int64_t retention_ms);
 int64_t queue_read_pruned(const struct pgc_request *r);
 
-/* Who holds the runner up; the text is lent by the result, "" nobody. */
+/* Who holds the runner up, and who has waited longest for it; the texts are
+ * lent by the result, "" nobody. */
 struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch);
 const char *queue_read_blockers(const struct pgc_request *r);
 /* Whether it waits for the lock of a whole table. */
 int queue_read_waits_for_table(const struct pgc_request *r);
+const char *queue_read_waiting(const struct pgc_request *r);
+int64_t queue_read_waited_ms(const struct pgc_request *r);
+
+/* Cancel the runner's statement if somebody has waited for it that long;
+ * whether it was. */
+struct pgc_request *queue_unblock(
+	int64_t me, int64_t job_id, int64_t epoch, int64_t longest_ms);
+int queue_read_unblocked(const struct pgc_request *r);
 
 #endif

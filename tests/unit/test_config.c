@@ -53,6 +53,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_string_equal(c.synchronous_commit, "local");
 	assert_int_equal(c.barrier_timeout_ms, 3600000);
 	assert_int_equal(c.hole_timeout_ms, 3600000);
+	assert_int_equal(c.max_blocking_time_ms, 1000);
 	config_close(&c);
 }
 
@@ -79,6 +80,7 @@ static void test_every_option_is_read(void **state)
 		"pace:\n"
 		"  max_replication_lag: 1500ms\n"
 		"  optional_standby_timeout: 1d\n"
+		"  max_blocking_time: 300ms\n"
 		"batch:\n"
 		"  batch_rows: 11\n"
 		"  max_batch_rows: 12\n"
@@ -122,6 +124,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.synchronous_commit, "off");
 	assert_int_equal(c.barrier_timeout_ms, 5400000);
 	assert_int_equal(c.hole_timeout_ms, 604800000);
+	assert_int_equal(c.max_blocking_time_ms, 300);
 	config_close(&c);
 }
 

@@ -117,12 +117,12 @@ static void test_unknown_options(void **state)
 		"    hint: \"lock_timeout\" belongs into section \"batch\".\n"
 		"f:7:5: unrecognized option \"colour\" of database "
 		"\"shop\"\n" DATABASE_NAMES);
-	check(SHOP "bathc: {}\nlease: 5s\nspace: {}\n", 3,
+	check(SHOP "bathc: {}\nlease: 5s\ncolour: {}\n", 3,
 		"f:5:1: unrecognized option \"bathc\"\n" TOP_NAMES
 		"    hint: Perhaps you meant \"batch\".\n"
 		"f:6:1: unrecognized option \"lease\"\n" TOP_NAMES
 		"    hint: \"lease\" belongs into section \"daemon\".\n"
-		"f:7:1: unrecognized option \"space\"\n" TOP_NAMES);
+		"f:7:1: unrecognized option \"colour\"\n" TOP_NAMES);
 	check(SHOP "daemon: {loglevel: info}\n", 1,
 		"f:5:10: unrecognized option \"daemon.loglevel\"\n"
 		"    detail: Allowed here: \"log_level\", \"lease\", "
