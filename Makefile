@@ -160,11 +160,16 @@ demo:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/demo
 
+# One after the other; each also by itself: bench-update.
 bench:
-	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@for bench in $(sort $(wildcard tests/bench/bench_*.sh)); do \
-		BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' $$bench || exit; \
+	@for bench in $(patsubst tests/bench/bench_%.sh,bench-%,\
+		$(sort $(wildcard tests/bench/bench_*.sh))); do \
+		$(MAKE) --no-print-directory $$bench || exit; \
 	done
+
+bench-%: tests/bench/bench_%.sh
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' $<
 
 asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan all tests

@@ -68,15 +68,47 @@ struct pgc_request *queue_login(int64_t lock_timeout_ms)
 		" (SELECT rolsuper FROM pg_catalog.pg_roles"
 		"  WHERE rolname = current_user),"
 		" pg_catalog.to_regnamespace('backfill') IS NOT NULL,"
-		" (SELECT pg_catalog.string_agg(n, ', ' ORDER BY o)"
+		" pg_catalog.string_agg(w.n, ', ' ORDER BY w.o)"
+		"  FILTER (WHERE NOT w.is_member),"
+		" pg_catalog.quote_ident(current_user),"
+		" pg_catalog.string_agg(w.n, ', ' ORDER BY w.o)"
+		"  FILTER (WHERE w.is_member AND NOT w.has),"
+		" pg_catalog.current_setting('server_version_num')::integer"
+		"  >= 160000"
+		" FROM (SELECT u.n, u.o,"
+		"   coalesce(pg_catalog.pg_has_role(g.oid, 'MEMBER'), false)"
+		"    AS is_member,"
+		"   coalesce(pg_catalog.pg_has_role(g.oid, 'USAGE'), false)"
+		"    AS has"
 		"  FROM pg_catalog.unnest(ARRAY['backfill_daemon',"
 		"   'pg_monitor', 'pg_signal_backend']) WITH ORDINALITY"
 		"   AS u(n, o)"
-		"  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles g"
-		"   WHERE g.rolname = n"
-		"   AND pg_catalog.pg_has_role(g.oid, 'USAGE'))),"
-		" pg_catalog.quote_ident(current_user)");
+		"  LEFT JOIN pg_catalog.pg_roles g ON g.rolname = u.n) w");
 	return r;
+}
+
+/* From 16 on inheriting is a property of the grant, not of the member. */
+static int check_inherited(const PGresult *facts, struct err *e)
+{
+	const char *user = pgc_text(facts, 0, 0);
+	const char *ident = pgc_text(facts, 0, 5);
+	const char *unused = pgc_text(facts, 0, 6);
+
+	if (unused[0] == '\0') {
+		return 0;
+	}
+	err_set(e, BFE_INPUT, "the control login \"%s\" does not inherit %s",
+		user, unused);
+	err_set_detail(e,
+		"It is a member, but would have to SET ROLE, which the daemon"
+		" does not.");
+	if (pgc_bool(facts, 0, 7)) {
+		err_set_hint(
+			e, "GRANT %s TO %s WITH INHERIT TRUE;", unused, ident);
+	} else {
+		err_set_hint(e, "ALTER ROLE %s INHERIT;", ident);
+	}
+	return e->code;
 }
 
 int queue_check_login(const struct pgc_request *r, struct err *e)
@@ -116,7 +148,7 @@ int queue_check_login(const struct pgc_request *r, struct err *e)
 			e, "GRANT %s TO %s;", missing, pgc_text(facts, 0, 5));
 		return e->code;
 	}
-	return 0;
+	return check_inherited(facts, e);
 }
 
 struct pgc_request *queue_register(

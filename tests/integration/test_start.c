@@ -129,6 +129,12 @@ static void refuses(const char *dbname, const char *user, const char *told)
 	assert_told(output, told);
 }
 
+#define NOT_INHERITED                                                          \
+	"backfilld: error: database \"shop\": the control login \"stiff\""     \
+	" does not inherit backfill_daemon, pg_monitor, pg_signal_backend\n"   \
+	"DETAIL:  It is a member, but would have to SET ROLE, which the"       \
+	" daemon does not.\n"
+
 static void test_a_login_without_the_grants_is_refused(void **state)
 {
 	(void)state;
@@ -141,6 +147,39 @@ static void test_a_login_without_the_grants_is_refused(void **state)
 		" pg_monitor to see other backends, pg_signal_backend to end a"
 		" dead owner's.\n"
 		"HINT:  GRANT pg_monitor, pg_signal_backend TO weak;\n");
+}
+
+static void test_a_login_without_pg_monitor_is_refused(void **state)
+{
+	(void)state;
+	sql_exec(db,
+		"CREATE ROLE \"Blind\" LOGIN;"
+		"GRANT backfill_daemon, pg_signal_backend TO \"Blind\"");
+	refuses("shop", "Blind",
+		"backfilld: error: database \"shop\": the control login"
+		" \"Blind\" lacks membership in pg_monitor\n"
+		"DETAIL:  It needs all three: backfill_daemon for the queue,"
+		" pg_monitor to see other backends, pg_signal_backend to end a"
+		" dead owner's.\n"
+		"HINT:  GRANT pg_monitor TO \"Blind\";\n");
+}
+
+/* The grants would not mend it. */
+static void test_a_login_that_does_not_inherit_is_refused(void **state)
+{
+	(void)state;
+	sql_exec(db,
+		"CREATE ROLE stiff LOGIN NOINHERIT;"
+		"GRANT backfill_daemon, pg_monitor, pg_signal_backend"
+		" TO stiff");
+	refuses("shop", "stiff",
+		sql_true(db,
+			"SELECT current_setting('server_version_num')::integer"
+			" >= 160000")
+			? NOT_INHERITED
+			"HINT:  GRANT backfill_daemon, pg_monitor,"
+			" pg_signal_backend TO stiff WITH INHERIT TRUE;\n"
+			: NOT_INHERITED "HINT:  ALTER ROLE stiff INHERIT;\n");
 }
 
 static void test_a_superuser_is_refused(void **state)
@@ -224,6 +263,8 @@ int main(void)
 		cmocka_unit_test(test_every_error_of_the_file_is_told),
 		cmocka_unit_test(test_check_config),
 		cmocka_unit_test(test_a_login_without_the_grants_is_refused),
+		cmocka_unit_test(test_a_login_without_pg_monitor_is_refused),
+		cmocka_unit_test(test_a_login_that_does_not_inherit_is_refused),
 		cmocka_unit_test(test_a_superuser_is_refused),
 		cmocka_unit_test(test_a_database_without_the_schema_is_refused),
 		cmocka_unit_test(test_another_schema_version_is_refused),
