@@ -49,6 +49,11 @@ int64_t runner_epoch(const struct runner *r)
 	return r->run.epoch;
 }
 
+int runner_is_held(const struct runner *r)
+{
+	return r->run.reason[0] != '\0';
+}
+
 /* ---- the end ---- */
 
 void runner_maybe_free(struct runner *r)
@@ -100,8 +105,26 @@ static uint32_t random_number(void)
 	return value;
 }
 
+static struct run_limits limits_of(const struct config *c)
+{
+	struct run_limits limits = {
+		.size = {
+			.first_rows = c->batch_rows,
+			.max_rows = c->max_batch_rows,
+			.target_us = c->target_batch_time_ms * 1000,
+			.max_wal_bytes = c->max_batch_wal_bytes,
+		},
+		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
+		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
+		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
+	};
+
+	return limits;
+}
+
 void runner_done(struct runner *r, struct run_event *ev)
 {
+	struct run_limits limits = limits_of(r->host->config);
 	enum run_action next;
 
 	if (r->abandoned) {
@@ -122,6 +145,8 @@ void runner_done(struct runner *r, struct run_event *ev)
 			(long long)r->claim.job_id, ev->error->sqlstate,
 			ev->error->message);
 	}
+	/* The configuration may have been reloaded. */
+	run_set_limits(&r->run, &limits);
 	next = run_step(&r->run, ev);
 	r->blockers[0] = '\0';
 	r->waits_for_table = 0;
@@ -226,23 +251,6 @@ static void act(struct runner *r, enum run_action action)
 }
 
 /* ---- from outside ---- */
-
-static struct run_limits limits_of(const struct config *c)
-{
-	struct run_limits limits = {
-		.size = {
-			.first_rows = c->batch_rows,
-			.max_rows = c->max_batch_rows,
-			.target_us = c->target_batch_time_ms * 1000,
-			.max_wal_bytes = c->max_batch_wal_bytes,
-		},
-		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
-		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
-		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
-	};
-
-	return limits;
-}
 
 struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	runner_end_cb on_end, void *data)

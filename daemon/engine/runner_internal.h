@@ -18,6 +18,9 @@ struct runner {
 	struct run run;	  /* the decisions */
 	struct pgc *conn; /* the runner connection, or NULL */
 
+	/* The session's, by the configuration as it was at the connect. */
+	int64_t statement_timeout_ms;
+
 	/* Read after each connect. */
 	struct work_job job;
 	struct keyset keyset;
