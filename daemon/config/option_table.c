@@ -203,7 +203,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "barrier_timeout",
 		.type = OPTION_TIME, .default_text = "1h",
 		.min = 1 * SECOND, .max = 7 * DAY,
-		.reload = RELOAD_AT_BATCH,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(barrier_timeout_ms),
 		.help = "How long a job waits for transactions that may have "
 			"written to its table, when it begins and at each "
@@ -213,7 +213,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "hole_timeout",
 		.type = OPTION_TIME, .default_text = "1h",
 		.min = 1 * SECOND, .max = 7 * DAY,
-		.reload = RELOAD_AT_BATCH,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(hole_timeout_ms),
 		.help = "How long a job tries again to lock the rows that "
 			"others held when it passed, before it fails.",
