@@ -131,34 +131,15 @@ const char *option_type_name(const struct option_def *o)
 	return names[o->type];
 }
 
-static void add_number(
-	const struct option_def *o, int64_t value, struct text *out)
-{
-	char buffer[32];
-
-	switch (o->type) {
-	case OPTION_TIME:
-		text_add(out,
-			units_format_time_ms(buffer, sizeof buffer, value));
-		break;
-	case OPTION_BYTES:
-		text_add(out, units_format_bytes(buffer, sizeof buffer, value));
-		break;
-	default:
-		text_addf(out, "%lld", (long long)value);
-		break;
-	}
-}
-
 void option_add_range(const struct option_def *o, struct text *out)
 {
 	switch (o->type) {
 	case OPTION_COUNT:
 	case OPTION_TIME:
 	case OPTION_BYTES:
-		add_number(o, o->min, out);
+		option_add_number(o, o->min, out);
 		text_add(out, " to ");
-		add_number(o, o->max, out);
+		option_add_number(o, o->max, out);
 		if (o->zero != NULL) {
 			text_addf(out, ", or 0: %s", o->zero);
 		}

@@ -18,7 +18,7 @@ enum {
  * a server or a proxy that answers no more. */
 static uint64_t deadline_ms(const struct runner *r)
 {
-	int64_t timeout_ms = r->host->config->statement_timeout_ms;
+	int64_t timeout_ms = r->statement_timeout_ms;
 
 	if (r->job.statement_timeout_ms > timeout_ms) {
 		timeout_ms = r->job.statement_timeout_ms;
@@ -99,6 +99,7 @@ static void on_batch_done(
 	}
 	pacer_spend(r->host->pacer, ev.sample.wal_bytes);
 	ev.sample.rows_read = r->run.window_rows;
+	r->host->rows_changed += (uint64_t)ev.sample.rows_changed;
 	log_debug("job %lld: batch %lld: %lld of %lld rows in %lld us",
 		(long long)r->claim.job_id, (long long)r->run.seq,
 		(long long)ev.sample.rows_changed,
@@ -227,6 +228,7 @@ static void on_hole_drained(
 		runner_failed(r, &failure);
 		return;
 	}
+	r->host->rows_changed++;
 	well(r);
 }
 

@@ -25,6 +25,9 @@ struct runner {
 	char *stopped_by; /* why the job may run no more; NULL: it may */
 	struct pgc *conn; /* the runner connection, or NULL */
 
+	/* The session's, by the configuration as it was at the connect. */
+	int64_t statement_timeout_ms;
+
 	/* Read after each connect. */
 	struct work_job job;
 	struct keyset keyset;

@@ -196,6 +196,7 @@ void runner_attach(struct runner *r)
 	};
 	struct fence fence = runner_fence(r);
 
+	r->statement_timeout_ms = c->statement_timeout_ms;
 	runner_send(r,
 		work_attach(&fence, &settings, pgc_server_version(r->conn)),
 		on_attached);

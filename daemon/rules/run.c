@@ -122,6 +122,12 @@ void run_init(struct run *r, const struct run_limits *limits, int64_t epoch)
 		&r->barrier_poll, BARRIER_BASE_MS, BARRIER_CAP_MS, NO_LIMIT_MS);
 }
 
+void run_set_limits(struct run *r, const struct run_limits *limits)
+{
+	r->limits = *limits;
+	r->hole_pass.budget_ms = limits->hole_timeout_ms;
+}
+
 void run_close(struct run *r)
 {
 	key_close(&r->cursor);

@@ -27,6 +27,7 @@ struct config {
 
 	/* daemon: */
 	char *log_level;
+	char *log_format;
 	int64_t lease_ms;
 	int64_t poll_interval_ms;
 	int64_t retention_ms;

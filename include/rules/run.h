@@ -225,6 +225,10 @@ int run_begins_batch(enum run_action a);
 void run_init(struct run *r, const struct run_limits *limits, int64_t epoch);
 void run_close(struct run *r);
 
+/* Other limits from the next decision on, all but trouble_timeout_ms; the
+ * size of batches follows with the next batch. */
+void run_set_limits(struct run *r, const struct run_limits *limits);
+
 /* The action under way ended: decide the next one, which is returned. An
  * error of RUN_PACE, RUN_WAIT or RUN_DISCONNECT counts as its end. */
 enum run_action run_step(struct run *r, const struct run_event *ev);

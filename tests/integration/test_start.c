@@ -34,7 +34,8 @@ static int stop(void **state)
 	return 0;
 }
 
-/* Run "backfilld -c FILE" with this text; returns the exit code. */
+/* Run "backfilld -c FILE" with this text, as whoever runs the tests; returns
+ * the exit code. */
 static int run_with(const char *yaml, char *output, const char *option)
 {
 	char path[4096];
@@ -125,7 +126,7 @@ static void refuses(const char *dbname, const char *user, const char *told)
 		"    dsn: \"%s\"\n"
 		"    expected_standbys: []\n",
 		cluster_conninfo(cluster, dbname, user));
-	assert_int_equal(run_with(yaml, output, NULL), 1);
+	assert_int_equal(run_with(yaml, output, "--allow-root"), 1);
 	assert_told(output, told);
 }
 
@@ -180,6 +181,34 @@ static void test_a_login_that_does_not_inherit_is_refused(void **state)
 			"HINT:  GRANT backfill_daemon, pg_monitor,"
 			" pg_signal_backend TO stiff WITH INHERIT TRUE;\n"
 			: NOT_INHERITED "HINT:  ALTER ROLE stiff INHERIT;\n");
+}
+
+/* Nothing was asked of the database by then. */
+static void test_root_is_refused(void **state)
+{
+	char yaml[OUTPUT_BYTES];
+	char output[OUTPUT_BYTES];
+	int before = daemons_seen();
+
+	(void)state;
+	if (geteuid() != 0) {
+		printf("skip: only root can see that root is refused\n");
+		skip();
+	}
+	(void)snprintf(yaml, sizeof yaml,
+		"databases:\n"
+		"  - name: shop\n"
+		"    dsn: \"%s\"\n"
+		"    expected_standbys: []\n",
+		cluster_conninfo(cluster, "shop", "backfilld"));
+	assert_int_equal(run_with(yaml, output, NULL), 1);
+	assert_string_equal(output,
+		"backfilld: error: will not run as root\n"
+		"DETAIL:  It makes connections and reads its files, for which"
+		" any other user will do.\n"
+		"HINT:  Start it as a user of its own, as backfilld.service"
+		" does; where there is no other user, with --allow-root.\n");
+	assert_int_equal(daemons_seen(), before);
 }
 
 static void test_a_superuser_is_refused(void **state)
@@ -265,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_a_login_without_the_grants_is_refused),
 		cmocka_unit_test(test_a_login_without_pg_monitor_is_refused),
 		cmocka_unit_test(test_a_login_that_does_not_inherit_is_refused),
+		cmocka_unit_test(test_root_is_refused),
 		cmocka_unit_test(test_a_superuser_is_refused),
 		cmocka_unit_test(test_a_database_without_the_schema_is_refused),
 		cmocka_unit_test(test_another_schema_version_is_refused),

@@ -39,6 +39,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_int_equal(c.databases[0].workers, 2);
 	assert_int_equal(c.databases[0].expected_standbys_count, 0);
 	assert_string_equal(c.log_level, "info");
+	assert_string_equal(c.log_format, "text");
 	assert_int_equal(c.lease_ms, 10000);
 	assert_int_equal(c.poll_interval_ms, 5000);
 	assert_int_equal(c.retention_ms, INT64_C(7776000000));
@@ -74,6 +75,7 @@ static void test_every_option_is_read(void **state)
 		"     expected_standbys: []}\n"
 		"daemon:\n"
 		"  log_level: debug\n"
+		"  log_format: json\n"
 		"  lease: 9min\n"
 		"  poll_interval: 100ms\n"
 		"  retention: 3650d\n"
@@ -110,6 +112,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.databases[1].runner, "");
 	assert_int_equal(c.databases[1].workers, 64);
 	assert_string_equal(c.log_level, "debug");
+	assert_string_equal(c.log_format, "json");
 	assert_int_equal(c.lease_ms, 540000);
 	assert_int_equal(c.poll_interval_ms, 100);
 	assert_int_equal(c.retention_ms, INT64_C(315360000000));

@@ -125,7 +125,8 @@ static void test_unknown_options(void **state)
 		"f:7:1: unrecognized option \"colour\"\n" TOP_NAMES);
 	check(SHOP "daemon: {loglevel: info}\n", 1,
 		"f:5:10: unrecognized option \"daemon.loglevel\"\n"
-		"    detail: Allowed here: \"log_level\", \"lease\", "
+		"    detail: Allowed here: \"log_level\", \"log_format\", "
+		"\"lease\", "
 		"\"poll_interval\", \"retention\".\n"
 		"    hint: Perhaps you meant \"log_level\".\n");
 }
