@@ -61,6 +61,17 @@ static void on_later(uv_idle_t *handle);
 static void on_deadline(uv_timer_t *handle);
 static void on_handle_closed(uv_handle_t *handle);
 
+static void copy_setup(struct pgc *c, const char *const *setup)
+{
+	while (setup != NULL && setup[c->setup_count] != NULL) {
+		c->setup_count++;
+	}
+	c->setup = mem_new((size_t)c->setup_count + 1, sizeof *c->setup);
+	for (int i = 0; i < c->setup_count; i++) {
+		c->setup[i] = mem_strdup(setup[i]);
+	}
+}
+
 struct pgc *pgc_new(uv_loop_t *loop, const struct pgc_options *options)
 {
 	struct pgc *c = mem_new(1, sizeof *c);
@@ -72,6 +83,7 @@ struct pgc *pgc_new(uv_loop_t *loop, const struct pgc_options *options)
 	c->user = mem_strdup(options->user);
 	c->application_name = mem_strdup(options->application_name);
 	c->connect_timeout_ms = options->connect_timeout_ms;
+	copy_setup(c, options->setup);
 	c->on_notify = options->on_notify;
 	c->on_notice = options->on_notice;
 	c->on_lost = options->on_lost;
@@ -473,5 +485,9 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(c->conninfo);
 	free(c->user);
 	free(c->application_name);
+	for (int i = 0; i < c->setup_count; i++) {
+		free(c->setup[i]);
+	}
+	free(c->setup);
 	free(c);
 }

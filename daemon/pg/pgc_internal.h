@@ -36,6 +36,8 @@ struct pgc {
 	char *user;
 	char *application_name;
 	uint64_t connect_timeout_ms;
+	char **setup; /* before the statements of each request */
+	int setup_count;
 
 	struct pgc_params params;    /* while connecting */
 	struct pgc_resolve *resolve; /* while resolving */
@@ -85,7 +87,7 @@ struct pgc_request {
 	pgc_request_cb cb;
 	void *data;
 
-	int at;		  /* statement whose reply is read */
+	int at;		  /* statement whose reply is read; < 0: of setup */
 	int is_described; /* of a parse at `at`: the Parse is answered */
 	int nulls;	  /* ends of replies in a row: two are nonsense */
 	struct err err;	  /* the first error */
@@ -162,7 +164,8 @@ void pgc_fail_requests(struct pgc *c, const struct err *e, int code);
 /* Hand the request to its owner's callback, then free it. */
 void pgc_request_finish(struct pgc_request *r);
 
-/* Write its statements and a Sync to libpq's buffer; 1, or 0 as libpq. */
-int pgc_request_write(struct pgc_request *r, PGconn *conn);
+/* Write c's setup, its statements and a Sync to libpq's buffer; 1, or 0 as
+ * libpq. */
+int pgc_request_write(struct pgc_request *r, const struct pgc *c);
 
 #endif

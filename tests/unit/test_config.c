@@ -66,6 +66,7 @@ static void test_every_option_is_read(void **state)
 		"  - name: shop-1_a\n"
 		"    dsn: \"host=a dbname=shop\"\n"
 		"    runner: 'host=b dbname=shop'\n"
+		"    poll_only: true\n"
 		"    workers: 7\n"
 		"    expected_standbys: []\n"
 		"  - {name: b, dsn: postgresql://h/b, workers: 64,\n"
@@ -91,11 +92,13 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.databases[0].name, "shop-1_a");
 	assert_string_equal(c.databases[0].dsn, "host=a dbname=shop");
 	assert_string_equal(c.databases[0].runner, "host=b dbname=shop");
+	assert_true(c.databases[0].poll_only);
 	assert_int_equal(c.databases[0].workers, 7);
 	assert_int_equal(c.databases[0].expected_standbys_count, 0);
 	assert_string_equal(c.databases[1].name, "b");
 	assert_string_equal(c.databases[1].dsn, "postgresql://h/b");
 	assert_string_equal(c.databases[1].runner, "");
+	assert_false(c.databases[1].poll_only);
 	assert_int_equal(c.databases[1].workers, 64);
 	assert_string_equal(c.log_level, "debug");
 	assert_int_equal(c.lease_ms, 540000);
