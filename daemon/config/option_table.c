@@ -58,6 +58,16 @@ const struct option_def option_table[] = {
 			"user is added per job. Empty: as dsn.",
 	},
 	{
+		.section = "databases", .name = "poll_only",
+		.type = OPTION_BOOL, .default_text = "false",
+		.offset = IN_DATABASE(poll_only),
+		.help = "Whether the control login goes through a connection "
+			"pooler such as PgBouncer: no LISTEN, the queue is "
+			"looked at every poll_interval only. The jobs' own "
+			"logins need a direct connection all the same, which "
+			"runner must name.",
+	},
+	{
 		.section = "databases", .name = "workers",
 		.type = OPTION_COUNT, .default_text = "2",
 		.min = 1, .max = 64,

@@ -1,6 +1,6 @@
 /* One database. The happy path:
  *
- *   connect -> login (settings; may this login serve?) -> register
+ *   connect -> login (may this login serve?) -> register
  *     -> serving: a heartbeat every third of the lease; at every
  *        notification and every poll_interval look at our work, then claim
  *        as long as a worker is free -> stop: runners give their jobs back,
@@ -18,7 +18,9 @@
  *       |  v         v          v            v
  *     PAUSING <------------------      (any) -> CLOSED by abandon
  *
- * A notification is a hint; polling finds everything without it. */
+ * A notification is a hint; polling finds everything without it. Nothing
+ * here relies on the session, which may change with each transaction where
+ * the way goes through a pooler (poll_only). */
 
 #include "database_internal.h"
 
@@ -315,6 +317,7 @@ static void on_login(
 {
 	struct database *db = data;
 	struct err failure;
+	int poll_only = db->host.database->poll_only;
 	char host[256];
 
 	if (db->state.state != LOGIN) {
@@ -324,7 +327,8 @@ static void on_login(
 		reconnect(db, e);
 		return;
 	}
-	if (queue_check_login(request, &failure) != 0) {
+	if (queue_check_login(request, pgc_backend_pid(db->conn), poll_only,
+		    &failure) != 0) {
 		refuse(db, &failure);
 		return;
 	}
@@ -335,10 +339,10 @@ static void on_login(
 	db->heartbeat_sent_ms = clock_boot_ms();
 	pgc_send(db->conn,
 		db->host.incarnation != 0
-			? queue_return(
-				  db->host.incarnation, host, (int)getpid())
+			? queue_return(db->host.incarnation, host,
+				  (int)getpid(), poll_only)
 			: queue_register(host, (int)getpid(), BACKFILLD_VERSION,
-				  db->host.config->lease_ms),
+				  db->host.config->lease_ms, poll_only),
 		on_registered, db);
 }
 
@@ -364,9 +368,7 @@ static void on_connected(void *data, const struct err *e)
 		return;
 	}
 	database_move(db, LOGIN);
-	pgc_send(db->conn,
-		queue_login(control_lock_timeout_ms(db->host.config)), on_login,
-		db);
+	pgc_send(db->conn, queue_login(), on_login, db);
 }
 
 static void on_lost(void *data, const struct err *e)
@@ -384,10 +386,12 @@ static void on_notice(void *data, const char *sqlstate, const char *message)
 static void connect_control(struct database *db)
 {
 	char name[160];
+	struct queue_setup setup;
 	struct pgc_options options = {
 		.conninfo = db->host.database->dsn,
 		.application_name = "backfilld",
 		.name = name,
+		.setup = setup.statements,
 		.connect_timeout_ms = DATABASE_CONNECT_MS,
 		.on_notify = on_notify,
 		.on_notice = on_notice,
@@ -396,6 +400,7 @@ static void connect_control(struct database *db)
 	};
 
 	(void)snprintf(name, sizeof name, "%s control", database_name(db));
+	queue_setup_init(&setup, control_lock_timeout_ms(db->host.config));
 	db->conn = pgc_new(db->host.loop, &options);
 	pgc_connect(db->conn, on_connected, db);
 }

@@ -14,6 +14,7 @@ struct config_database {
 	char *name;	 /* unique; in log lines */
 	char *dsn;	 /* control login: conninfo or URI */
 	char *runner;	 /* jobs' logins, user added; "" means: as dsn */
+	int poll_only;	 /* no LISTEN: the control login's way is pooled */
 	int64_t workers; /* jobs at the same time */
 	char **expected_standbys;
 	size_t expected_standbys_count;

@@ -15,6 +15,7 @@ enum option_type {
 	OPTION_TIME,  /* kept in ms */
 	OPTION_BYTES, /* kept in bytes */
 	OPTION_ENUM,
+	OPTION_BOOL, /* kept in an int */
 	OPTION_STRING_LIST
 };
 

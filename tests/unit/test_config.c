@@ -68,6 +68,7 @@ static void test_every_option_is_read(void **state)
 		"  - name: shop-1_a\n"
 		"    dsn: \"host=a dbname=shop\"\n"
 		"    runner: 'host=b dbname=shop'\n"
+		"    poll_only: true\n"
 		"    workers: 7\n"
 		"    expected_standbys: [standby1, a b]\n"
 		"    optional_standbys: [reporting]\n"
@@ -99,6 +100,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.databases[0].name, "shop-1_a");
 	assert_string_equal(c.databases[0].dsn, "host=a dbname=shop");
 	assert_string_equal(c.databases[0].runner, "host=b dbname=shop");
+	assert_true(c.databases[0].poll_only);
 	assert_int_equal(c.databases[0].workers, 7);
 	assert_int_equal(c.databases[0].expected_standbys_count, 2);
 	assert_string_equal(c.databases[0].expected_standbys[1], "a b");
@@ -110,6 +112,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.databases[1].name, "b");
 	assert_string_equal(c.databases[1].dsn, "postgresql://h/b");
 	assert_string_equal(c.databases[1].runner, "");
+	assert_false(c.databases[1].poll_only);
 	assert_int_equal(c.databases[1].workers, 64);
 	assert_string_equal(c.log_level, "debug");
 	assert_string_equal(c.log_format, "json");

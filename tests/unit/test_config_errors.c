@@ -7,7 +7,8 @@
 	"\"pace\", \"batch\".\n"
 #define DATABASE_NAMES                                                         \
 	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
-	"\"workers\", \"expected_standbys\", \"optional_standbys\".\n"
+	"\"poll_only\", \"workers\", \"expected_standbys\", "                  \
+	"\"optional_standbys\".\n"
 #define REFUSED_HINT                                                           \
 	"    hint: Write the value itself, in quotes if it begins with "       \
 	"\"*\", \"&\" or \"!\".\n"
