@@ -43,7 +43,7 @@ all_cflags = -std=c11 -D_GNU_SOURCE -DBACKFILLD_VERSION='"$(VERSION)"' \
 	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) \
 	$(CPPFLAGS) $(CFLAGS)
 all_ldflags = $(sanitize) $(LDFLAGS)
-libs = $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) $(LDLIBS)
+libs = $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm $(LDLIBS)
 test_libs = $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
 # Everything but the two mains goes into one archive: the programs and the

@@ -45,6 +45,9 @@ static void add_comment(struct text *out, size_t indent, const char *words)
 
 static const char *shown_default(const struct option_def *o)
 {
+	if (o->type == OPTION_STRING_LIST) {
+		return "[]";
+	}
 	return o->default_text[0] == '\0' ? "\"\"" : o->default_text;
 }
 

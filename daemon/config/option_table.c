@@ -22,6 +22,8 @@ const struct option_section option_sections[] = {
 	{ "databases",
 		"The databases that this daemon works for, one item each." },
 	{ "daemon", "The daemon itself." },
+	{ "pace", "How the daemon spares the server, its standbys and the "
+		"application." },
 	{ "batch", "What jobs do that do not say otherwise." },
 	{ NULL, NULL },
 };
@@ -65,8 +67,18 @@ const struct option_def option_table[] = {
 		.offset = IN_DATABASE(expected_standbys),
 		.count_offset = IN_DATABASE(expected_standbys_count),
 		.help = "The standbys whose replay lag holds the jobs back. "
-			"There is no default: [] says that there are none, "
-			"on purpose, and this version allows nothing else.",
+			"By application_name or name of the slot. There is "
+			"no default: [] says that there are none, on purpose, "
+			"and no job waits for one.",
+	},
+	{
+		.section = "databases", .name = "optional_standbys",
+		.type = OPTION_STRING_LIST, .default_text = "",
+		.offset = IN_DATABASE(optional_standbys),
+		.count_offset = IN_DATABASE(optional_standbys_count),
+		.help = "The same of standbys that may be away: they are left "
+			"out when nothing was known of them for "
+			"pace.optional_standby_timeout.",
 	},
 	{
 		.section = "daemon", .name = "log_level",
@@ -99,6 +111,24 @@ const struct option_def option_table[] = {
 		.offset = IN_CONFIG(retention_ms),
 		.help = "How long jobs that ended are kept, with all that "
 			"belongs to them.",
+	},
+	{
+		.section = "pace", .name = "max_replication_lag",
+		.type = OPTION_TIME, .default_text = "5s",
+		.min = 100 * MS, .max = 1 * HOUR,
+		.offset = IN_CONFIG(max_replication_lag_ms),
+		.help = "No batch begins while the replay of an expected "
+			"standby is further behind, or its lag is unknown; "
+			"it goes on below half of it. The rate of work aims "
+			"at half of it.",
+	},
+	{
+		.section = "pace", .name = "optional_standby_timeout",
+		.type = OPTION_TIME, .default_text = "10min",
+		.min = 1 * SECOND, .max = 1 * DAY,
+		.offset = IN_CONFIG(optional_standby_timeout_ms),
+		.help = "How long jobs wait for one of optional_standbys "
+			"whose lag is unknown.",
 	},
 	{
 		.section = "batch", .name = "batch_rows",

@@ -30,6 +30,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/pacer.h"
 #include "store/queue.h"
 
 enum {
@@ -63,6 +64,7 @@ const char *database_name(const struct database *db)
 void database_maybe_free(struct database *db)
 {
 	if (db->state.state != CLOSED || db->timers_open > 0 ||
+		db->is_pacer_open ||
 		db->running > 0 || db->conn != NULL) {
 		return;
 	}
@@ -76,6 +78,14 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct database *db = handle->data;
 
 	db->timers_open--;
+	database_maybe_free(db);
+}
+
+static void on_pacer_closed(void *data)
+{
+	struct database *db = data;
+
+	db->is_pacer_open = 0;
 	database_maybe_free(db);
 }
 
@@ -103,6 +113,7 @@ static void finish(struct database *db)
 	uv_close((uv_handle_t *)&db->pause, on_timer_closed);
 	uv_close((uv_handle_t *)&db->heartbeat, on_timer_closed);
 	uv_close((uv_handle_t *)&db->poll, on_timer_closed);
+	pacer_close(db->host.pacer, on_pacer_closed, db);
 }
 
 static void fail(struct database *db, const struct err *e)
@@ -153,6 +164,7 @@ static void reconnect(struct database *db, const struct err *e)
 		sm_name(&db->state), e->message);
 	sm_move(&db->state, PAUSING);
 	db->host.control = NULL;
+	pacer_forget(db->host.pacer);
 	db->looking = 0;
 	(void)uv_timer_stop(&db->heartbeat);
 	(void)uv_timer_stop(&db->poll);
@@ -406,6 +418,8 @@ struct database *database_start(uv_loop_t *loop, const struct config *config,
 		timers[i]->data = db;
 		db->timers_open++;
 	}
+	db->host.pacer = pacer_new(&db->host);
+	db->is_pacer_open = 1;
 	connect_control(db);
 	return db;
 }

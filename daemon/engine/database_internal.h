@@ -23,6 +23,7 @@ struct database {
 	uv_timer_t heartbeat;
 	uv_timer_t poll;
 	int timers_open;
+	int is_pacer_open;
 	uint64_t heartbeat_sent_ms;
 	uint64_t pruned_ms; /* when old jobs were last looked for; 0: never */
 

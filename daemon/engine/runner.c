@@ -27,6 +27,7 @@
 
 enum {
 	GATE_MS = 100,
+	TELL_HELD_MS = 5000,
 	/* Longest hold for errors that are tried again (promise P7). */
 	TROUBLE_TIMEOUT_MS = 60 * 60 * 1000
 };
@@ -63,6 +64,8 @@ void runner_maybe_free(struct runner *r)
 	keyset_close(&r->keyset);
 	preflight_close(&r->preflight);
 	free(r->barrier_tokens);
+	free(r->stopped_by);
+	text_close(&r->held_by);
 	setlist_close(&r->columns);
 	key_close(&r->window_hi);
 	key_close(&r->hole.lo);
@@ -85,6 +88,7 @@ static void end(struct runner *r)
 		return;
 	}
 	r->ended = 1;
+	pacer_leave(r->host->pacer, &r->pacer);
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
 	uv_close((uv_handle_t *)&r->watch, on_timer_closed);
 }
@@ -98,6 +102,29 @@ static uint32_t random_number(void)
 	/* Without randomness the pauses only lose their jitter. */
 	(void)uv_random(NULL, NULL, &value, sizeof value, 0, NULL);
 	return value;
+}
+
+/* The numbers of a hold change all the time: they are told anew only every few
+ * seconds, its causes at once. */
+static void ask_pacer(struct runner *r, struct run_event *ev)
+{
+	struct pacer_answer answer;
+	struct text now;
+
+	text_init(&now);
+	answer = pacer_ask(r->host->pacer, &r->pacer, &now);
+	if (answer.held != r->held_causes ||
+		ev->now_ms - r->held_told_ms >= TELL_HELD_MS) {
+		text_reset(&r->held_by);
+		text_add(&r->held_by, now.data);
+		r->held_told_ms = ev->now_ms;
+	}
+	text_close(&now);
+	r->held_causes = answer.held;
+	ev->held_by = answer.held != 0 ? r->held_by.data : NULL;
+	ev->pace_ms = answer.wait_ms;
+	ev->max_batch_wal_bytes = answer.max_wal_bytes;
+	ev->stopped_by = r->stopped_by;
 }
 
 void runner_done(struct runner *r, struct run_event *ev)
@@ -115,6 +142,7 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->waits_for_table = r->waits_for_table;
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
+	ask_pacer(r, ev);
 	/* Not what the job's own code raised: then the job fails. */
 	if (ev->error != NULL && !ev->of_job &&
 		sqlstate_classify(ev->error) == SQLSTATE_FORGET) {
@@ -125,6 +153,8 @@ void runner_done(struct runner *r, struct run_event *ev)
 	next = run_step(&r->run, ev);
 	r->blockers[0] = '\0';
 	r->waits_for_table = 0;
+	free(r->stopped_by);
+	r->stopped_by = NULL;
 	runner_tell_reason(r);
 	act(r, next);
 }
@@ -162,18 +192,11 @@ static void on_gate(uv_timer_t *timer)
 	act(r, run_current(&r->run));
 }
 
-static int begins_batch(enum run_action action)
-{
-	return action == RUN_BATCH || action == RUN_SKIP_WINDOW ||
-		action == RUN_BATCH_HOLE || action == RUN_DRAIN_HOLE ||
-		action == RUN_SET_ASIDE;
-}
-
 /* ---- actions ---- */
 
 static void act(struct runner *r, enum run_action action)
 {
-	if (begins_batch(action) && !host_may_begin(r->host)) {
+	if (run_begins_batch(action) && !host_may_begin(r->host)) {
 		(void)uv_timer_start(&r->timer, on_gate, GATE_MS, 0);
 		return;
 	}
@@ -207,6 +230,7 @@ static void act(struct runner *r, enum run_action action)
 	case RUN_BARRIER:
 		runner_barrier(r);
 		return;
+	case RUN_PACE:
 	case RUN_WAIT:
 		wait(r);
 		return;
@@ -244,6 +268,25 @@ static struct run_limits limits_of(const struct config *c)
 	return limits;
 }
 
+/* A pause ends now; anything else under way ends by itself. */
+static void end_pause(struct runner *r)
+{
+	enum run_action now = run_current(&r->run);
+
+	if ((now == RUN_WAIT || now == RUN_PACE) && !r->ended) {
+		(void)uv_timer_start(&r->timer, on_pause_over, 0, 0);
+	}
+}
+
+static void on_pace_changed(void *data)
+{
+	struct runner *r = data;
+
+	if (run_current(&r->run) == RUN_PACE) {
+		end_pause(r);
+	}
+}
+
 struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	runner_end_cb on_end, void *data)
 {
@@ -255,6 +298,10 @@ struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	r->on_end = on_end;
 	r->data = data;
 	preflight_init(&r->preflight);
+	text_init(&r->held_by);
+	r->pacer.on_change = on_pace_changed;
+	r->pacer.data = r;
+	pacer_join(host->pacer, &r->pacer);
 	run_init(&r->run, &limits, claim->epoch);
 	(void)uv_timer_init(host->loop, &r->timer);
 	(void)uv_timer_init(host->loop, &r->watch);
@@ -265,24 +312,21 @@ struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	return r;
 }
 
-/* A pause ends now; anything else under way ends by itself. */
-static void end_pause(struct runner *r)
-{
-	if (run_current(&r->run) == RUN_WAIT && !r->ended) {
-		(void)uv_timer_start(&r->timer, on_pause_over, 0, 0);
-	}
-}
-
 void runner_stop(struct runner *r)
 {
 	r->stop_asked = 1;
 	end_pause(r);
 }
 
-void runner_wake(struct runner *r, int cancelled)
+void runner_wake(struct runner *r, int cancelled, const char *why_not)
 {
 	if (r->abandoned || r->ended) {
 		return;
+	}
+	/* Any other action asks the server, which knows best. */
+	if (run_current(&r->run) == RUN_PACE) {
+		free(r->stopped_by);
+		r->stopped_by = mem_strdup(why_not);
 	}
 	end_pause(r);
 	if (cancelled) {

@@ -91,10 +91,12 @@ static void on_batch_done(
 	if (change_failed(r, request, e)) {
 		return;
 	}
-	if (work_read_batch(request, &r->window_hi, &ev, &failure) != 0) {
+	if (work_read_batch(request, &r->window_hi, &ev, &r->pacer.limit_ms,
+		    &failure) != 0) {
 		runner_failed(r, &failure);
 		return;
 	}
+	pacer_spend(r->host->pacer, ev.sample.wal_bytes);
 	ev.sample.rows_read = r->run.window_rows;
 	log_debug("job %lld: batch %lld: %lld of %lld rows in %lld us",
 		(long long)r->claim.job_id, (long long)r->run.seq,

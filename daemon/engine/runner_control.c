@@ -185,23 +185,27 @@ static void on_told(
 	}
 }
 
-static void tell(struct runner *r, const char *reason)
+/* Returns whether it is known now. */
+static int tell(struct runner *r, const char *reason, int is_logged)
 {
 	/* One at a time: somebody's open UPDATE of the job's row holds each of
 	 * them up, and the heartbeat waits behind them. */
-	if (strcmp(reason, r->told) == 0 || r->telling ||
-		r->host->control == NULL) {
-		return;
+	if (strcmp(reason, r->told) == 0) {
+		return 1;
+	}
+	if (r->telling || r->host->control == NULL) {
+		return 0;
 	}
 	r->telling = 1;
 	(void)snprintf(r->told, sizeof r->told, "%s", reason);
-	if (reason[0] != '\0') {
+	if (reason[0] != '\0' && is_logged) {
 		log_info("job %" PRId64 ": %s", r->claim.job_id, reason);
 	}
 	send_aside(r,
 		queue_set_reason(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, reason),
 		on_told);
+	return 1;
 }
 
 void runner_tell_reason(struct runner *r)
@@ -209,9 +213,15 @@ void runner_tell_reason(struct runner *r)
 	enum run_action now = run_current(&r->run);
 
 	/* Finishing, failing and releasing write the reason themselves. */
-	if (now == RUN_WAIT || now == RUN_NEXT_HOLE ||
+	if (now == RUN_WAIT || now == RUN_PACE || now == RUN_NEXT_HOLE ||
 		r->run.reason[0] == '\0') {
-		tell(r, r->run.reason);
+		/* Of a hold only new causes. */
+		if (tell(r, r->run.reason,
+			    now != RUN_PACE ||
+				    r->held_causes != r->held_causes_told)) {
+			r->held_causes_told =
+				now == RUN_PACE ? r->held_causes : 0;
+		}
 	}
 }
 
@@ -238,7 +248,7 @@ static void on_blockers(
 	if (r->blockers[0] != '\0' && run_current(&r->run) != RUN_DRAIN_HOLE) {
 		(void)snprintf(
 			reason, sizeof reason, "held up by %s", r->blockers);
-		tell(r, reason);
+		(void)tell(r, reason, 1);
 	}
 }
 

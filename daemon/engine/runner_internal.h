@@ -2,6 +2,7 @@
 #ifndef BACKFILL_ENGINE_RUNNER_INTERNAL_H
 #define BACKFILL_ENGINE_RUNNER_INTERNAL_H
 
+#include "engine/pacer.h"
 #include "engine/runner.h"
 #include "rules/keyset.h"
 #include "rules/run.h"
@@ -16,6 +17,12 @@ struct runner {
 	void *data;
 
 	struct run run;	  /* the decisions */
+	struct pacer_client pacer;
+	struct text held_by;   /* what the pacer said last */
+	unsigned held_causes;  /* 0: it did not hold */
+	unsigned held_causes_told; /* in the log */
+	uint64_t held_told_ms; /* when the text was renewed */
+	char *stopped_by;      /* why the job may run no more; NULL: it may */
 	struct pgc *conn; /* the runner connection, or NULL */
 
 	/* Read after each connect. */

@@ -170,6 +170,8 @@ static void on_attached(
 	ev.max_batch_rows = r->job.max_batch_rows;
 	ev.target_us = r->job.target_us;
 	ev.rows_left = r->job.rows_left;
+	ev.max_rows_per_second = r->job.max_rows_per_second;
+	r->pacer.limit_ms = r->job.max_replication_lag_ms;
 	ev.is_delete = r->job.is_delete;
 	ev.is_dry_run = r->job.is_dry_run;
 	ev.records_errors = r->job.records_errors;

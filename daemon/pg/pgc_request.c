@@ -1,5 +1,6 @@
 /* pgc_request.c: what travels together, and how its results are read. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,15 @@ int pgc_is_null(const PGresult *result, int row, int column)
 int64_t pgc_int(const PGresult *result, int row, int column)
 {
 	return strtoll(pgc_text(result, row, column), NULL, 10);
+}
+
+int64_t pgc_lsn(const PGresult *result, int row, int column)
+{
+	unsigned high = 0;
+	unsigned low = 0;
+
+	(void)sscanf(pgc_text(result, row, column), "%X/%X", &high, &low);
+	return (int64_t)((uint64_t)high << 32 | low);
 }
 
 int pgc_bool(const PGresult *result, int row, int column)

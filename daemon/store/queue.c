@@ -197,14 +197,14 @@ struct pgc_request *queue_unregister(int64_t me)
 
 /* ---- the queue ---- */
 
-struct pgc_request *queue_claim(int64_t me)
+struct pgc_request *queue_claim(int64_t me, int64_t workers)
 {
-	struct number n;
-	const char *const values[] = { number(&n, me) };
+	struct number a, b;
+	const char *const values[] = { number(&a, me), number(&b, workers) };
 
 	return one("SELECT job_id, range, epoch, run_as, name, taken_over"
-		   " FROM backfill.claim($1::bigint)",
-		1, values);
+		   " FROM backfill.claim($1::bigint, $2::integer)",
+		2, values);
 }
 
 int queue_read_claim(const struct pgc_request *r, struct queue_claim *c)
@@ -229,7 +229,7 @@ struct pgc_request *queue_my_work(int64_t me)
 	struct number n;
 	const char *const values[] = { number(&n, me) };
 
-	return one("SELECT job_id, epoch, state"
+	return one("SELECT job_id, epoch, state, why_not"
 		   " FROM backfill.my_work($1::bigint)",
 		1, values);
 }
@@ -252,6 +252,11 @@ int64_t queue_work_epoch(const struct pgc_request *r, int row)
 const char *queue_work_state(const struct pgc_request *r, int row)
 {
 	return pgc_text(pgc_result(r, 0), row, 2);
+}
+
+const char *queue_work_why_not(const struct pgc_request *r, int row)
+{
+	return pgc_text(pgc_result(r, 0), row, 3);
 }
 
 struct pgc_request *queue_retake(

@@ -120,8 +120,8 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" key_index_oid, hi, cursor, seq, finished, last_batch_rows,"
 		" statement_timeout_ms, batch_rows, max_batch_rows,"
 		" target_batch_time_ms, kind, from_clause, dry_run,"
-		" record_errors, pass, key_signature, holes_first, rows_left"
-		" FROM ");
+		" record_errors, pass, key_signature, holes_first, rows_left,"
+		" max_rows_per_second, max_replication_lag_ms FROM ");
 	work_add_call(&sql, "attach", fence);
 	text_add(&sql,
 		", (SELECT a.backend_start FROM "
@@ -171,6 +171,8 @@ int work_read_attach(
 	j->key_signature = copy_text(result, 24);
 	j->holes_first = pgc_bool(result, 0, 25);
 	j->rows_left = pgc_int(result, 0, 26);
+	j->max_rows_per_second = pgc_int(result, 0, 27);
+	j->max_replication_lag_ms = pgc_int(result, 0, 28);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
 		j->target == NULL || (j->set_clause == NULL && !j->is_delete)) {

@@ -17,6 +17,8 @@ struct config_database {
 	int64_t workers; /* jobs at the same time */
 	char **expected_standbys;
 	size_t expected_standbys_count;
+	char **optional_standbys;
+	size_t optional_standbys_count;
 };
 
 struct config {
@@ -28,6 +30,10 @@ struct config {
 	int64_t lease_ms;
 	int64_t poll_interval_ms;
 	int64_t retention_ms;
+
+	/* pace: */
+	int64_t max_replication_lag_ms;
+	int64_t optional_standby_timeout_ms;
 
 	/* batch: the defaults of jobs that do not say otherwise */
 	int64_t batch_rows;

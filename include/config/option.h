@@ -22,7 +22,7 @@ struct option_def {
 	const char *section; /* "" for the top, or "databases", "batch" */
 	const char *name;
 	enum option_type type;
-	const char *default_text; /* NULL: required */
+	const char *default_text; /* NULL: required; a list: empty */
 	const char *sample_text;  /* of a required one */
 	int64_t min;		  /* of a count, time or size */
 	int64_t max;		  /* the same */

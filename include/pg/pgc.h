@@ -125,6 +125,8 @@ uint64_t pgc_elapsed_us(const struct pgc_request *r);
 const char *pgc_text(const PGresult *result, int row, int column);
 int pgc_is_null(const PGresult *result, int row, int column);
 int64_t pgc_int(const PGresult *result, int row, int column);
+/* "16/B374D848" as a number of bytes. */
+int64_t pgc_lsn(const PGresult *result, int row, int column);
 int pgc_bool(const PGresult *result, int row, int column);
 
 /* Fill e from a failed result: SQLSTATE, message, detail, hint. */

@@ -33,6 +33,7 @@ enum run_action {
 	RUN_SET_ASIDE,	  /* one key becomes a hole or a row error */
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_DRY_RUN,	  /* the report on a first batch */
+	RUN_PACE,	  /* pause_ms, then look again whether a batch may begin */
 	RUN_WAIT,	  /* pause_ms; may be woken early */
 	RUN_DISCONNECT,	  /* close the runner connection */
 	RUN_TAKE,	  /* control: backfill.retake_range */
@@ -68,6 +69,15 @@ struct run_event {
 	 * a trigger may raise BF010 and mean nothing by it. */
 	int of_job;
 
+	/* What the pacer (rules/pace.h) says at this moment: why no batch may
+	 * begin, NULL: one may; and when the next one may; how much WAL it
+	 * may write, 0: no bound. */
+	const char *held_by;
+	uint64_t pace_ms;
+	int64_t max_batch_wal_bytes;
+	/* RUN_PACE: why the job may run no more; NULL: it may. */
+	const char *stopped_by;
+
 	/* RUN_ATTACH; RUN_BEGIN: hi, finished; RUN_FINISH_RANGE: finished,
 	 * pass */
 	int begun;
@@ -100,6 +110,7 @@ struct run_event {
 	int64_t max_batch_rows;
 	int64_t target_us;
 	int64_t rows_left; /* up to pause_after_rows; 0: it is not set */
+	int64_t max_rows_per_second; /* that are changed; 0: no bound */
 
 	/* RUN_BATCH: a statement that may wait for locks ends after this
 	 * time; 0: it cannot wait */
@@ -137,6 +148,19 @@ struct run_aside {
 	struct key key;
 	int64_t hole;	  /* the hole that it belongs to; 0: the walk */
 	struct err error; /* code 0: it becomes a hole of its own */
+};
+
+/* What keeps the next batch waiting. */
+struct run_pace {
+	uint64_t now_ms;	    /* of the event, as the next three */
+	const char *held_by;	    /* lent by it */
+	uint64_t allowed_ms;	    /* when the pacer allows a batch */
+	uint64_t rows_allowed_ms;   /* when max_rows_per_second does */
+	int64_t max_wal_bytes;
+	int64_t max_rows_per_second;
+	enum run_action next;	    /* what RUN_PACE keeps waiting */
+	uint64_t since_ms;	    /* that it is held; 0: it is not */
+	char reason[1024];	    /* before it was held */
 };
 
 struct run {
@@ -179,6 +203,7 @@ struct run {
 	uint64_t barrier_since_ms;	     /* 0: it has not waited */
 	struct retry trouble_before_barrier; /* goes on after it */
 	int again; /* action to repeat after RUN_WAIT or a reconnect */
+	struct run_pace pace;
 	int64_t held_in_pass;
 	char held_reason[1024];	    /* of the last one held */
 	int64_t referenced_in_pass; /* deletes that a later key refers to */
@@ -188,12 +213,15 @@ struct run {
 	enum run_references references;
 };
 
+/* Whether the action writes the table or its checkpoint: what is gated. */
+int run_begins_batch(enum run_action a);
+
 /* Start with a fresh claim; the first action is RUN_CONNECT. */
 void run_init(struct run *r, const struct run_limits *limits, int64_t epoch);
 void run_close(struct run *r);
 
 /* The action under way ended: decide the next one, which is returned. An
- * error of RUN_WAIT or RUN_DISCONNECT counts as its end. */
+ * error of RUN_PACE, RUN_WAIT or RUN_DISCONNECT counts as its end. */
 enum run_action run_step(struct run *r, const struct run_event *ev);
 
 enum run_action run_current(const struct run *r);

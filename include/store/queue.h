@@ -42,16 +42,18 @@ struct queue_claim {
 	int taken_over;
 };
 
-struct pgc_request *queue_claim(int64_t me);
+/* Unless so many jobs run already, under all daemons of the database. */
+struct pgc_request *queue_claim(int64_t me, int64_t workers);
 /* Returns 0 and fills c, or -1: nothing to do. */
 int queue_read_claim(const struct pgc_request *r, struct queue_claim *c);
 
-/* Rows (job id, epoch, state) of what this daemon owns. */
+/* Rows (job id, epoch, state, why it may not run) of what this daemon owns. */
 struct pgc_request *queue_my_work(int64_t me);
 int queue_work_count(const struct pgc_request *r);
 int64_t queue_work_job(const struct pgc_request *r, int row);
 int64_t queue_work_epoch(const struct pgc_request *r, int row);
 const char *queue_work_state(const struct pgc_request *r, int row);
+const char *queue_work_why_not(const struct pgc_request *r, int row);
 
 /* The range again, which was ours at epoch; BF010: it is another's now. */
 struct pgc_request *queue_retake(

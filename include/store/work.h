@@ -43,6 +43,8 @@ struct work_job {
 	int64_t max_batch_rows;
 	int64_t target_us;
 	int64_t rows_left; /* up to pause_after_rows; 0: not set */
+	int64_t max_rows_per_second; /* 0: no bound */
+	int64_t max_replication_lag_ms;
 	int is_dry_run;
 	int records_errors;
 	int holes_first;
@@ -134,7 +136,7 @@ void work_read_window(
 /* COMMIT of a failed transaction answers ROLLBACK, without an error:
  * returns BFE_PROTOCOL then. */
 int work_read_batch(const struct pgc_request *r, struct key *storage,
-	struct run_event *ev, struct err *e);
+	struct run_event *ev, int64_t *max_replication_lag_ms, struct err *e);
 int work_read_drained(const struct pgc_request *r, struct err *e);
 /* hole is filled when there is one; else ev->hole stays NULL. */
 int work_read_hole(const struct pgc_request *r, struct run_hole *hole,

@@ -94,25 +94,6 @@ static void test_every_error_of_the_file_is_told(void **state)
 	assert_int_equal(daemons_seen(), before);
 }
 
-/* So that nobody believes to be paced. */
-static void test_expected_standbys_are_refused(void **state)
-{
-	char output[OUTPUT_BYTES];
-	int before = daemons_seen();
-
-	(void)state;
-	assert_int_equal(run_with("databases:\n"
-				  "  - name: shop\n"
-				  "    dsn: \"dbname=shop\"\n"
-				  "    expected_standbys: [standby1]\n",
-				 output, NULL),
-		1);
-	assert_told(output,
-		"option \"expected_standbys\" of database \"shop\" must be"
-		" empty in this version");
-	assert_int_equal(daemons_seen(), before);
-}
-
 static void test_check_config(void **state)
 {
 	char output[OUTPUT_BYTES];
@@ -241,7 +222,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_error_of_the_file_is_told),
-		cmocka_unit_test(test_expected_standbys_are_refused),
 		cmocka_unit_test(test_check_config),
 		cmocka_unit_test(test_a_login_without_the_grants_is_refused),
 		cmocka_unit_test(test_a_superuser_is_refused),

@@ -121,6 +121,7 @@ static void choose_limits(struct sim *w)
 static void choose_troubles(struct sim *w)
 {
 	static const int faults[] = { 0, 0, 10, 30, 80, 150, 250 };
+	static const int held[] = { 0, 0, 50, 300, 800 };
 	struct sim_choice *c = &w->choice;
 
 	c->seats = 1 + sim_random(w, SIM_SEATS);
@@ -133,6 +134,7 @@ static void choose_troubles(struct sim *w)
 	c->troubles = sim_chance(w, 600) ? sim_random(w, 8) : 0;
 	c->operations = sim_chance(w, 400) ? sim_random(w, 6) : 0;
 	c->retries = sim_random(w, 4);
+	c->held_permille = held[sim_random(w, 5)];
 	c->mends_rows = sim_chance(w, 500);
 	c->lease_ms = between(w, 300, 2000);
 	c->poll_ms = between(w, 50, 500);

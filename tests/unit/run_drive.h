@@ -157,6 +157,7 @@ static inline void describe_action(struct drive *d)
 	case RUN_FINISH_RANGE:
 		text_addf(t, " seq %d", (int)r->seq);
 		break;
+	case RUN_PACE:
 	case RUN_WAIT:
 		text_addf(t, " %d ms: %s", (int)r->pause_ms, r->reason);
 		break;
@@ -174,7 +175,8 @@ static inline void describe_action(struct drive *d)
 /* Feed the event; the trace gets a line "event -> action". */
 static inline void step(struct drive *d, const char *what)
 {
-	if (run_current(&d->r) == RUN_WAIT) {
+	if (run_current(&d->r) == RUN_WAIT ||
+		run_current(&d->r) == RUN_PACE) {
 		d->now_ms += d->r.pause_ms;
 	}
 	d->ev.now_ms = d->now_ms;

@@ -67,7 +67,8 @@ static void test_every_option_is_read(void **state)
 		"    dsn: \"host=a dbname=shop\"\n"
 		"    runner: 'host=b dbname=shop'\n"
 		"    workers: 7\n"
-		"    expected_standbys: []\n"
+		"    expected_standbys: [standby1, a b]\n"
+		"    optional_standbys: [reporting]\n"
 		"  - {name: b, dsn: postgresql://h/b, workers: 64,\n"
 		"     expected_standbys: []}\n"
 		"daemon:\n"
@@ -75,6 +76,9 @@ static void test_every_option_is_read(void **state)
 		"  lease: 9min\n"
 		"  poll_interval: 100ms\n"
 		"  retention: 3650d\n"
+		"pace:\n"
+		"  max_replication_lag: 1500ms\n"
+		"  optional_standby_timeout: 1d\n"
 		"batch:\n"
 		"  batch_rows: 11\n"
 		"  max_batch_rows: 12\n"
@@ -92,7 +96,13 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.databases[0].dsn, "host=a dbname=shop");
 	assert_string_equal(c.databases[0].runner, "host=b dbname=shop");
 	assert_int_equal(c.databases[0].workers, 7);
-	assert_int_equal(c.databases[0].expected_standbys_count, 0);
+	assert_int_equal(c.databases[0].expected_standbys_count, 2);
+	assert_string_equal(c.databases[0].expected_standbys[1], "a b");
+	assert_int_equal(c.databases[0].optional_standbys_count, 1);
+	assert_string_equal(c.databases[0].optional_standbys[0], "reporting");
+	assert_int_equal(c.max_replication_lag_ms, 1500);
+	assert_int_equal(c.optional_standby_timeout_ms, 86400000);
+	assert_int_equal(c.databases[1].optional_standbys_count, 0);
 	assert_string_equal(c.databases[1].name, "b");
 	assert_string_equal(c.databases[1].dsn, "postgresql://h/b");
 	assert_string_equal(c.databases[1].runner, "");

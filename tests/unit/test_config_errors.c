@@ -3,10 +3,11 @@
 #include "config_check.h"
 
 #define TOP_NAMES                                                              \
-	"    detail: Allowed here: \"databases\", \"daemon\", \"batch\".\n"
+	"    detail: Allowed here: \"databases\", \"daemon\", "               \
+	"\"pace\", \"batch\".\n"
 #define DATABASE_NAMES                                                         \
 	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
-	"\"workers\", \"expected_standbys\".\n"
+	"\"workers\", \"expected_standbys\", \"optional_standbys\".\n"
 #define REFUSED_HINT                                                           \
 	"    hint: Write the value itself, in quotes if it begins with "       \
 	"\"*\", \"&\" or \"!\".\n"
@@ -121,7 +122,7 @@ static void test_unknown_options(void **state)
 		"    hint: Perhaps you meant \"batch\".\n"
 		"f:6:1: unrecognized option \"lease\"\n" TOP_NAMES
 		"    hint: \"lease\" belongs into section \"daemon\".\n"
-		"f:7:1: unrecognized option \"pace\"\n" TOP_NAMES);
+		"f:7:1: unrecognized option \"space\"\n" TOP_NAMES);
 	check(SHOP "daemon: {loglevel: info}\n", 1,
 		"f:5:10: unrecognized option \"daemon.loglevel\"\n"
 		"    detail: Allowed here: \"log_level\", \"lease\", "
@@ -187,7 +188,7 @@ static void test_ten_errors_at_once(void **state)
 	      "    dsn: host=h password=secret\n"
 	      "    wrokers: 3\n"
 	      "    workers: 65\n"
-	      "    expected_standbys: [standby1]\n"
+	      "    expected_standbys: [standby1, standby1]\n"
 	      "  - name: shop\n"
 	      "    dsn: {}\n"
 	      "daemon:\n"
@@ -204,12 +205,8 @@ static void test_ten_errors_at_once(void **state)
 		"f:5:14: \"65\" is outside the valid range for option "
 		"\"workers\" of database \"shop\"\n"
 		"    detail: Valid range: 1 to 64.\n"
-		"f:6:24: option \"expected_standbys\" of database \"shop\" "
-		"must be empty in this version\n"
-		"    detail: Pacing by replication lag is not built yet: a "
-		"daemon that ignored the list would let you believe that its "
-		"jobs wait for these standbys.\n"
-		"    hint: Write \"expected_standbys: []\".\n"
+		"f:6:24: standby \"standby1\" of database \"shop\" is listed "
+		"twice\n"
 		"f:7:5: missing option \"expected_standbys\" of database "
 		"\"shop\"\n" MISSING_STANDBYS
 		"f:7:11: duplicate database \"shop\"\n"

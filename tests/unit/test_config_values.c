@@ -123,14 +123,15 @@ static void test_expected_standbys(void **state)
 {
 	(void)state;
 	check("databases:\n- name: shop\n  dsn: \"\"\n"
-	      "  expected_standbys: [standby1]\n",
-		1,
-		"f:4:22: option \"expected_standbys\" of database \"shop\" "
-		"must be empty in this version\n"
-		"    detail: Pacing by replication lag is not built yet: a "
-		"daemon that ignored the list would let you believe that its "
-		"jobs wait for these standbys.\n"
-		"    hint: Write \"expected_standbys: []\".\n");
+	      "  expected_standbys: [a, b, a]\n"
+	      "  optional_standbys: [b, \"\"]\n",
+		3,
+		"f:4:22: standby \"a\" of database \"shop\" is listed twice\n"
+		"f:5:22: standby \"b\" of database \"shop\" is listed twice\n"
+		"f:5:22: option \"optional_standbys\" of database \"shop\":"
+		" invalid name of a standby\n"
+		"    detail: An application_name, or the name of a slot, has 1"
+		" to 63 bytes.\n");
 }
 
 static void test_database_names(void **state)

@@ -46,7 +46,12 @@ SELECT j.id, j.name, j.kind, j.target,
 	coalesce(r.pass, 0) AS pass,
 	coalesce(r.late_rows, 0)::bigint AS late_rows,
 	e.row_errors, j.priority, j.hold, j.depends_on, j.run_after,
-	j.run_window, j.dry_run
+	j.run_window, j.dry_run,
+	make_interval(secs => greatest(0, r.batch_ms) / 1000.0) AS batch_time,
+	CASE WHEN j.state = 'running' THEN make_interval(secs =>
+		greatest(0, r.pause_ms) / 1000.0) END AS pause,
+	make_interval(secs => greatest(0, r.paced_ms) / 1000.0) AS paced,
+	j.max_rows_per_second, j.max_replication_lag
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -62,7 +67,9 @@ LEFT JOIN LATERAL (
 		max(n.hi) FILTER (WHERE n.number = 1) AS hi,
 		max(n.checkpoint_at) AS checkpoint_at,
 		max(n.pass) AS pass, sum(n.late_rows) AS late_rows,
-		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid
+		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid,
+		max(n.batch_ms) AS batch_ms, max(n.pause_ms) AS pause_ms,
+		sum(n.paced_ms) AS paced_ms
 	FROM backfill.ranges n WHERE n.job_id = j.id HAVING count(*) > 0
 ) r ON true
 LEFT JOIN LATERAL (
@@ -142,6 +149,50 @@ COMMENT ON COLUMN backfill.progress.run_window IS
 COMMENT ON COLUMN backfill.progress.dry_run IS
 	'Whether nothing is to be changed: see backfill.jobs.report.';
 
+COMMENT ON COLUMN backfill.progress.batch_time IS
+	'How long the last batch took; NULL: none yet.';
+COMMENT ON COLUMN backfill.progress.pause IS
+	'Time between the last two batches; NULL: not running.';
+COMMENT ON COLUMN backfill.progress.paced IS
+	'Time between batches in all, while a daemon had the job: paced, held, or waiting for others.';
+COMMENT ON COLUMN backfill.progress.max_rows_per_second IS
+	'Most rows changed per second; NULL: no bound.';
+COMMENT ON COLUMN backfill.progress.max_replication_lag IS
+	'The job''s own limit; NULL: the configuration''s.';
+
+-- What a daemon has not measured for a minute, it does not look at.
+CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS
+SELECT s.incarnation AS daemon, d.host AS daemon_host, s.signal, s.target,
+	s.value, s.limit_value, s.resume_value,
+	clock_timestamp() - s.at AS age, s.holding, s.detail
+FROM backfill.samples s JOIN backfill.daemons d USING (incarnation)
+WHERE d.lease_until > clock_timestamp()
+	AND s.at > clock_timestamp() - '1min'::interval
+ORDER BY s.incarnation, s.signal, s.target;
+
+COMMENT ON VIEW backfill.signals IS
+	'What the pacer of each daemon sees while jobs run: a row per signal.';
+COMMENT ON COLUMN backfill.signals.daemon IS
+	'The daemon (backfill.daemons.incarnation).';
+COMMENT ON COLUMN backfill.signals.daemon_host IS 'Its host.';
+COMMENT ON COLUMN backfill.signals.signal IS
+	'replication_lag: how far the replay of a standby is behind, in seconds.';
+COMMENT ON COLUMN backfill.signals.target IS
+	'The standby, as the configuration calls it.';
+COMMENT ON COLUMN backfill.signals.value IS
+	'What was measured, in seconds; NULL: unknown.';
+COMMENT ON COLUMN backfill.signals.limit_value IS
+	'No batch begins while the value is above it, or unknown.';
+COMMENT ON COLUMN backfill.signals.resume_value IS
+	'Once held, no batch begins before the value is below it.';
+COMMENT ON COLUMN backfill.signals.age IS 'Time since it was measured.';
+COMMENT ON COLUMN backfill.signals.holding IS
+	'Whether it holds batches back.';
+COMMENT ON COLUMN backfill.signals.detail IS
+	'State and bytes, or why it is unknown.';
+
+GRANT SELECT ON backfill.signals
+	TO backfill_submit, backfill_daemon, pg_monitor;
 GRANT SELECT ON backfill.progress
 	TO backfill_submit, backfill_daemon, pg_monitor;
 

@@ -10,4 +10,5 @@ BEGIN
 END
 $$;
 
+DROP VIEW IF EXISTS backfill.signals;
 DROP VIEW IF EXISTS backfill.progress;
