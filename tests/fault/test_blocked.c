@@ -103,8 +103,8 @@ static void finish(int rows)
 /* It gets what it wants, though the batch is at the gate and stays there. */
 static void wants_row(PGconn *who, int id)
 {
-	sql_async(who, "UPDATE %s SET pad = pad || 'x' WHERE id = %d", table,
-		id);
+	sql_async(
+		who, "UPDATE %s SET pad = pad || 'x' WHERE id = %d", table, id);
 	sql_async_wait(who);
 }
 
@@ -132,8 +132,10 @@ static void assert_logged(PGconn *who, const char *login, const char *with)
 	assert_string_equal(
 		sql_text(shop.db,
 			"SELECT substr(t, strpos(t, ' s for'), length('%s'))"
-			" FROM (SELECT regexp_replace(substr(l, strpos(l, $$%s$$"
-			"  )), '^[^\n]*has waited [0-9]+\\.[0-9]( s[^\n]*)\n.*$',"
+			" FROM (SELECT regexp_replace(substr(l, strpos(l, "
+			"$$%s$$"
+			"  )), '^[^\n]*has waited [0-9]+\\.[0-9]( "
+			"s[^\n]*)\n.*$',"
 			"  '\\1') AS t FROM (VALUES ($log$%s$log$)) v(l)) x",
 			with, text, daemon_log(shop.daemon)),
 		with);
@@ -317,10 +319,10 @@ static void test_who_does_not_count(void **state)
 
 	wants_row(front, 50);
 	assert_int_equal(changed(), 0);
-	sql_async_wait(control);
 	sql_exec(holder, "COMMIT");
 	sql_async_wait(waiter);
 	finish(ROWS);
+	sql_async_wait(control);
 	job_wait("second", "succeeded");
 	assert_int_equal(sql_int(shop.db, "SELECT sum(n) FROM second"), 1);
 	assert_int_equal(sql_int(shop.db,
@@ -331,6 +333,33 @@ static void test_who_does_not_count(void **state)
 		1);
 	PQfinish(waiter);
 	PQfinish(holder);
+	PQfinish(control);
+}
+
+/* Asked for, and over by then, or not yet for long: the batch stays. */
+static void test_nobody_has_waited(void **state)
+{
+	PGconn *control = cluster_connect(shop.cluster, "shop", "backfilld");
+	const char *ask = "SELECT u FROM backfill.ranges r,"
+			  " backfill.unblock(r.owner, r.job_id, r.epoch, %d) u"
+			  " WHERE r.job_id = %lld";
+	const char *began;
+	char sql[200];
+
+	(void)state;
+	hold_batch("patient", ROWS);
+	began = batch_began(runner_pid("patient"));
+	(void)snprintf(sql, sizeof sql, ask, 0, (long long)job);
+	assert_false(sql_true(control, "%s", sql));
+	sql_async(front, "UPDATE patient SET pad = 'mine' WHERE id = 50");
+	(void)snprintf(sql, sizeof sql, ask, 600000, (long long)job);
+	assert_false(sql_true(control, "%s", sql));
+	assert_string_equal(batch_began(runner_pid("patient")), began);
+	(void)snprintf(sql, sizeof sql, ask, 0, (long long)job);
+	assert_true(sql_true(control, "%s", sql));
+	sql_async_wait(front);
+	assert_int_equal(changed(), 0);
+	finish(ROWS);
 	PQfinish(control);
 }
 
@@ -474,11 +503,10 @@ static void test_committed_already(void **state)
 	runner = runner_pid("synced");
 	sql_async(front, "UPDATE synced SET pad = 'mine' WHERE id = 50");
 	wait_for_lock(PQbackendPID(front));
-	assert_string_equal(
-		sql_text(shop.db,
-			"SELECT wait_event FROM pg_stat_activity"
-			" WHERE pid = %d",
-			runner),
+	assert_string_equal(sql_text(shop.db,
+				    "SELECT wait_event FROM pg_stat_activity"
+				    " WHERE pid = %d",
+				    runner),
 		"SyncRep");
 	assert_int_equal(changed(), 0);
 
@@ -505,6 +533,7 @@ int main(void)
 		TEST(test_lock_of_the_table),
 		TEST(test_superuser),
 		TEST(test_who_does_not_count),
+		TEST(test_nobody_has_waited),
 		TEST(test_row_alone),
 		TEST(test_drain),
 		TEST(test_window_hole),
