@@ -110,7 +110,7 @@ static int may_log_in(struct check *c, const PGresult *row, int i,
 	}
 	if (limit >= 0 && limit < (double)connections) {
 		tell_failure(c, kind, name,
-			"its connection limit is too small for its workers",
+			"its connection limit is too small",
 			"ALTER ROLE %s CONNECTION LIMIT %lld;", ident,
 			(long long)connections);
 	}
