@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/pacer.h"
+#include "rules/sqlstate.h"
 #include "store/queue.h"
 
 enum {
@@ -279,6 +280,20 @@ static void refuse(struct database *db, struct err *e)
 	}
 }
 
+/* Another try may go well: somebody held a lock, or there was no memory. */
+static int is_of_the_moment(const struct err *e)
+{
+	switch (sqlstate_classify(e)) {
+	case SQLSTATE_RETRY:
+	case SQLSTATE_SHRINK:
+	case SQLSTATE_WAIT:
+	case SQLSTATE_RECONNECT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static void on_registered(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -292,7 +307,7 @@ static void on_registered(
 		failure = *e;
 		if (strcmp(e->sqlstate, "BF010") == 0) {
 			lose_incarnation(db, e);
-		} else if (e->code == BFE_SQL) {
+		} else if (e->code == BFE_SQL && !is_of_the_moment(e)) {
 			refuse(db, &failure);
 		} else {
 			reconnect(db, e);
