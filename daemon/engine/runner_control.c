@@ -41,8 +41,7 @@ static void send_action(
 	pgc_send(r->host->control, request, cb, r);
 }
 
-/* For side remarks: nobody waits, and nothing is lost with them. */
-static void send_aside(
+void runner_send_aside(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	if (r->host->control == NULL) {
@@ -53,8 +52,8 @@ static void send_aside(
 	pgc_send(r->host->control, request, cb, r);
 }
 
-/* First line of each callback: whether there is nothing more to do. */
-static int is_over(struct runner *r)
+/* First line of each callback. */
+int runner_is_over(struct runner *r)
 {
 	r->control_pending--;
 	if (r->ended) {
@@ -72,7 +71,7 @@ static void on_action_done(
 	struct runner *r = data;
 	struct run_event ev = { .error = e };
 
-	if (is_over(r)) {
+	if (runner_is_over(r)) {
 		return;
 	}
 	if (e == NULL && run_current(&r->run) == RUN_TAKE) {
@@ -146,7 +145,7 @@ static void on_barrier(
 	struct run_event ev = { .error = e };
 	struct queue_barrier b;
 
-	if (is_over(r)) {
+	if (runner_is_over(r)) {
 		return;
 	}
 	if (e == NULL) {
@@ -179,7 +178,7 @@ static void on_told(
 
 	(void)request;
 	r->telling = 0;
-	if (!is_over(r) && e != NULL) {
+	if (!runner_is_over(r) && e != NULL) {
 		/* Not what any reason says: the next one is told anew. */
 		(void)snprintf(r->told, sizeof r->told, "\n");
 	}
@@ -198,7 +197,7 @@ static void tell(struct runner *r, const char *reason)
 	if (reason[0] != '\0') {
 		log_info("job %" PRId64 ": %s", r->claim.job_id, reason);
 	}
-	send_aside(r,
+	runner_send_aside(r,
 		queue_set_reason(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, reason),
 		on_told);
@@ -225,7 +224,7 @@ static void on_blockers(
 	struct runner *r = data;
 	char reason[sizeof r->blockers + 32];
 
-	if (is_over(r) || e != NULL || r->abandoned) {
+	if (runner_is_over(r) || e != NULL || r->abandoned) {
 		return;
 	}
 	/* The reply may be about a request that has ended. */
@@ -246,7 +245,7 @@ static void on_watch(uv_timer_t *timer)
 {
 	struct runner *r = timer->data;
 
-	send_aside(r,
+	runner_send_aside(r,
 		queue_blockers(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_blockers);
@@ -275,7 +274,7 @@ static void on_cancelled(
 {
 	(void)request;
 	(void)e;
-	(void)is_over(data);
+	(void)runner_is_over(data);
 }
 
 void runner_cancel(struct runner *r)
@@ -283,7 +282,7 @@ void runner_cancel(struct runner *r)
 	if (r->conn == NULL) {
 		return;
 	}
-	send_aside(r,
+	runner_send_aside(r,
 		queue_cancel_runner(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_cancelled);

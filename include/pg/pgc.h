@@ -55,7 +55,7 @@ struct pgc_options {
 	const char *conninfo;	      /* conninfo or URI; copied */
 	const char *user;	      /* overrides that of conninfo; or NULL */
 	const char *application_name; /* at most 63 bytes count */
-	const char *name;	     /* for log lines: "shop control"; copied */
+	const char *name; /* for log lines: "shop control"; copied */
 
 	/* Statements that go before those of each request, in the same round
 	 * trip and transaction, such as settings of that transaction only: a
@@ -114,6 +114,11 @@ void pgc_send(
 	struct pgc *c, struct pgc_request *r, pgc_request_cb cb, void *data);
 
 void pgc_discard(struct pgc_request *r);
+
+/* The reply to the request on the wire, if there is one, will not come:
+ * unless it is there already, the request ends at the next turn as if its
+ * deadline had passed. */
+void pgc_hurry(struct pgc *c);
 
 /* In the callback: result of the statement at index (order of pgc_add;
  * pgc_add_parse counts as one, the description). NULL when it did not run. */
