@@ -104,7 +104,7 @@ static void test_stop_all(void **state)
 static void test_run_window_ends(void **state)
 {
 	(void)state;
-	start_held("window", LAG_DAEMON LAG_PACE);
+	start_held("hours", LAG_DAEMON LAG_PACE);
 	sql_exec(shop.app,
 		"UPDATE backfill.jobs SET run_window ="
 		" (SELECT to_char(t, 'HH24:MI') || '-'"
