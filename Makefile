@@ -10,6 +10,8 @@ BINDIR ?= $(PREFIX)/bin
 SYSCONFDIR ?= /etc
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DESTDIR ?=
 
 VARIANT ?= release
@@ -225,6 +227,7 @@ cppcheck:
 # ---- installing
 
 manuals := $(wildcard conf/man/*.[1-8])
+units := $(wildcard systemd/*.service)
 
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DATADIR)/backfilld/sql' \
@@ -239,6 +242,16 @@ install: all
 	$(foreach page,$(manuals),install -D -m 644 $(page) \
 		'$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir \
 		$(page))' &&) true
+	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)'
+	@# The units name the default places.
+	for unit in $(units); do \
+		sed -e 's,/usr/local/bin/,$(BINDIR)/,' \
+			-e 's,/etc/backfilld/,$(SYSCONFDIR)/backfilld/,' \
+			"$$unit" > '$(DESTDIR)$(UNITDIR)/'"$${unit##*/}" && \
+		chmod 644 '$(DESTDIR)$(UNITDIR)/'"$${unit##*/}" || exit; \
+	done
+	install -m 644 systemd/backfilld.sysusers \
+		'$(DESTDIR)$(SYSUSERSDIR)/backfilld.conf'
 
 # The configuration is the operator's and stays.
 uninstall:
@@ -247,6 +260,8 @@ uninstall:
 	$(foreach page,$(manuals),rm -f \
 		'$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir \
 		$(page))' &&) true
+	rm -f $(foreach unit,$(units),'$(DESTDIR)$(UNITDIR)/$(notdir $(unit))') \
+		'$(DESTDIR)$(SYSUSERSDIR)/backfilld.conf'
 
 clean:
 	rm -rf build

@@ -301,6 +301,26 @@ static void check_standbys(struct loader *l, const struct config_database *db,
 	}
 }
 
+/* A runner keeps settings in its session, which a pooler would hand on. */
+static void check_runner(struct loader *l, const struct config_database *db,
+	const struct node *mapping, const char *owner)
+{
+	struct err *e;
+
+	if (!db->poll_only || db->runner[0] != '\0') {
+		return;
+	}
+	e = problems_add(l->problems, node_find(mapping, "poll_only")->at);
+	err_set(e, BFE_INPUT,
+		"option \"poll_only\" of %s needs option \"runner\"", owner);
+	err_set_detail(e,
+		"The control login may go through a connection pooler then, "
+		"the jobs' own logins must not.");
+	err_set_hint(e,
+		"Give the connection string of the server itself as "
+		"\"runner\".");
+}
+
 static struct config_database *add_database(struct config *c)
 {
 	struct config_database *added;
@@ -333,6 +353,7 @@ static void read_database(struct loader *l, const struct node *list,
 	set_defaults(&t);
 	read_options(l, &t, mapping);
 	check_standbys(l, db, mapping, owner);
+	check_runner(l, db, mapping, owner);
 }
 
 static void read_databases(

@@ -107,10 +107,16 @@ static int refuse_connection(struct ctl *ctl)
 	return CTL_CONNECTION;
 }
 
+int ctl_begin_session(struct ctl *ctl)
+{
+	(void)PQsetNoticeReceiver(ctl->conn, on_notice, NULL);
+	PQclear(ctl_query(ctl, SET_SESSION, 0, NULL));
+	return ctl->code;
+}
+
 int ctl_connect(struct ctl *ctl)
 {
 	char password[PASSWORD_BYTES];
-	PGresult *result;
 
 	ctl->conn = open_connection(ctl, NULL);
 	if (PQstatus(ctl->conn) == CONNECTION_BAD && !ctl->never_prompt &&
@@ -123,10 +129,7 @@ int ctl_connect(struct ctl *ctl)
 	if (PQstatus(ctl->conn) != CONNECTION_OK) {
 		return refuse_connection(ctl);
 	}
-	(void)PQsetNoticeReceiver(ctl->conn, on_notice, NULL);
-	result = ctl_query(ctl, SET_SESSION, 0, NULL);
-	PQclear(result);
-	return ctl->code;
+	return ctl_begin_session(ctl);
 }
 
 /* Print the error of a result. It has no SQLSTATE when the connection went:

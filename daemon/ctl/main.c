@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "ctl/ctl.h"
 
 struct command {
@@ -25,6 +26,14 @@ static const struct command commands[] = {
 	{ "uninstall", "[--force]",
 		"remove the schema, running jobs notwithstanding with --force",
 		cmd_uninstall, CTL_FORCE, 0, 0, 0, 0 },
+	{ "check",
+		"[-c FILE] [--runner=ROLE]... [--control=ROLE]"
+		" [--standby=NAME]...",
+		"what works, and the SQL that mends the rest; of the databases"
+		" of a\n      configuration also whether the daemon can"
+		" connect",
+		cmd_check, CTL_CONFIG | CTL_CONTROL | CTL_RUNNER | CTL_STANDBY,
+		0, 0, 0, 0 },
 	{ "list", "[--all]",
 		"jobs that are open or ended in the last 24 hours, or all",
 		cmd_list, CTL_ALL, 1, 0, 0, 0 },
@@ -56,7 +65,15 @@ static const struct command commands[] = {
 	{ NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0 },
 };
 
-enum { OPTION_PRINT = 256, OPTION_FORCE, OPTION_ALL, OPTION_TIMEOUT };
+enum {
+	OPTION_PRINT = 256,
+	OPTION_FORCE,
+	OPTION_ALL,
+	OPTION_TIMEOUT,
+	OPTION_CONTROL,
+	OPTION_RUNNER,
+	OPTION_STANDBY
+};
 
 static const struct option options[] = {
 	{ "host", required_argument, NULL, 'h' },
@@ -70,6 +87,10 @@ static const struct option options[] = {
 	{ "force", no_argument, NULL, OPTION_FORCE },
 	{ "all", no_argument, NULL, OPTION_ALL },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+	{ "config", required_argument, NULL, 'c' },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
+	{ "runner", required_argument, NULL, OPTION_RUNNER },
+	{ "standby", required_argument, NULL, OPTION_STANDBY },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -141,6 +162,13 @@ static int refuse_option(struct ctl *ctl, char **argv, int result)
 		option);
 }
 
+static void add_name(struct ctl_names *names, char *name)
+{
+	names->names = mem_resize(
+		names->names, (names->count + 1) * sizeof names->names[0]);
+	names->names[names->count++] = name;
+}
+
 static int take_option(struct ctl *ctl, int option)
 {
 	switch (option) {
@@ -172,6 +200,22 @@ static int take_option(struct ctl *ctl, int option)
 		ctl->options |= CTL_TIMEOUT;
 		ctl->timeout = optarg;
 		return 1;
+	case 'c':
+		ctl->options |= CTL_CONFIG;
+		ctl->config = optarg;
+		return 1;
+	case OPTION_CONTROL:
+		ctl->options |= CTL_CONTROL;
+		ctl->control = optarg;
+		return 1;
+	case OPTION_RUNNER:
+		ctl->options |= CTL_RUNNER;
+		add_name(&ctl->runners, optarg);
+		return 1;
+	case OPTION_STANDBY:
+		ctl->options |= CTL_STANDBY;
+		add_name(&ctl->standbys, optarg);
+		return 1;
 	default:
 		return 0;
 	}
@@ -186,6 +230,10 @@ static const struct {
 	{ CTL_FORCE, "--force is not an option of" },
 	{ CTL_ALL, "--all is not an option of" },
 	{ CTL_TIMEOUT, "--timeout is not an option of" },
+	{ CTL_CONFIG, "--config is not an option of" },
+	{ CTL_CONTROL, "--control is not an option of" },
+	{ CTL_RUNNER, "--runner is not an option of" },
+	{ CTL_STANDBY, "--standby is not an option of" },
 };
 
 static int is_help(const char *argument)
@@ -200,7 +248,7 @@ static int parse_options(struct ctl *ctl, int argc, char **argv)
 
 	opterr = 0;
 	while ((option = getopt_long(
-			argc, argv, ":h:p:U:d:wV?", options, NULL)) != -1) {
+			argc, argv, ":h:p:U:d:c:wV?", options, NULL)) != -1) {
 		if (take_option(ctl, option)) {
 			continue;
 		}
@@ -266,7 +314,8 @@ static const struct command *parse_command(
 
 static int run_command(struct ctl *ctl, const struct command *command)
 {
-	if ((ctl->options & CTL_PRINT) == 0 && ctl_connect(ctl) != CTL_OK) {
+	if ((ctl->options & (CTL_PRINT | CTL_CONFIG)) == 0 &&
+		ctl_connect(ctl) != CTL_OK) {
 		return ctl->code;
 	}
 	if (command->needs_schema && ctl_need_schema(ctl) != CTL_OK) {
@@ -288,6 +337,8 @@ int main(int argc, char **argv)
 		code = command != NULL ? run_command(&ctl, command) : ctl.code;
 	}
 	PQfinish(ctl.conn);
+	free(ctl.runners.names);
+	free(ctl.standbys.names);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		return ctl_error(&ctl, CTL_FATAL, NULL, NULL,
 			"could not write to standard output: %m");

@@ -56,8 +56,8 @@ struct pacer {
 
 /* ---- beginning and end ---- */
 
-static void add_standbys(struct pacer *p, struct text *names,
-	char *const *list, size_t count, int is_optional)
+static void add_standbys(struct pacer *p, struct text *names, char *const *list,
+	size_t count, int is_optional)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct lag_standby *s = &p->standbys[p->pace.count++];
@@ -132,8 +132,7 @@ void pacer_forget(struct pacer *p)
 
 /* ---- limits ---- */
 
-static int64_t limit_of(
-	const struct pacer *p, const struct pacer_client *c)
+static int64_t limit_of(const struct pacer *p, const struct pacer_client *c)
 {
 	return c->limit_ms > 0 ? c->limit_ms
 			       : p->host->config->max_replication_lag_ms;
@@ -150,9 +149,8 @@ static void take_limits(struct pacer *p)
 			lowest = limit_of(p, c);
 		}
 	}
-	p->pace.limit_ms = lowest < INT64_MAX
-		? lowest
-		: config->max_replication_lag_ms;
+	p->pace.limit_ms =
+		lowest < INT64_MAX ? lowest : config->max_replication_lag_ms;
 	p->pace.optional_timeout_ms = config->optional_standby_timeout_ms;
 }
 
@@ -168,7 +166,8 @@ static uint64_t interval_ms(const struct pacer *p)
 
 /* ---- telling ---- */
 
-static void on_told(void *data, struct pgc_request *request, const struct err *e)
+static void on_told(
+	void *data, struct pgc_request *request, const struct err *e)
 {
 	struct pacer *p = data;
 
@@ -198,8 +197,8 @@ static void tell(struct pacer *p)
 	}
 	p->replies_pending++;
 	pgc_send(p->host->control,
-		standbys_tell(p->host->incarnation, &p->pace, now_ms,
-			p->was_holding),
+		standbys_tell(
+			p->host->incarnation, &p->pace, now_ms, p->was_holding),
 		on_told, p);
 	p->told_ms = now_ms;
 	p->was_holding = is_holding;
@@ -216,8 +215,9 @@ static void tell_clients(struct pacer *p)
 	text_init(&reason);
 	for (struct pacer_client *c = p->clients; c != NULL; c = next) {
 		next = c->next;
-		if (c->is_held && !pace_is_held(&p->pace, clock_boot_ms(),
-					  limit_of(p, c), 1, &reason)) {
+		if (c->is_held &&
+			!pace_is_held(&p->pace, clock_boot_ms(), limit_of(p, c),
+				1, &reason)) {
 			c->on_change(c->data);
 		}
 	}
@@ -309,8 +309,7 @@ void pacer_join(struct pacer *p, struct pacer_client *c)
 	p->clients_count++;
 	take_limits(p);
 	if (p->pace.count > 0 && !uv_is_active((uv_handle_t *)&p->timer)) {
-		(void)uv_timer_start(
-			&p->timer, on_interval, 0, interval_ms(p));
+		(void)uv_timer_start(&p->timer, on_interval, 0, interval_ms(p));
 	}
 }
 

@@ -50,6 +50,11 @@ int64_t runner_epoch(const struct runner *r)
 	return r->run.epoch;
 }
 
+int runner_is_held(const struct runner *r)
+{
+	return r->run.reason[0] != '\0';
+}
+
 /* ---- the end ---- */
 
 void runner_maybe_free(struct runner *r)
@@ -104,6 +109,24 @@ static uint32_t random_number(void)
 	return value;
 }
 
+static struct run_limits limits_of(const struct config *c)
+{
+	struct run_limits limits = {
+		.size = {
+			.first_rows = c->batch_rows,
+			.max_rows = c->max_batch_rows,
+			.target_us = c->target_batch_time_ms * 1000,
+			.max_wal_bytes = c->max_batch_wal_bytes,
+		},
+		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
+		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
+		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
+		.max_blocking_us = c->max_blocking_time_ms * 1000,
+	};
+
+	return limits;
+}
+
 /* The numbers of a hold change all the time: they are told anew only every few
  * seconds, its causes at once. */
 static void ask_pacer(struct runner *r, struct run_event *ev)
@@ -129,6 +152,7 @@ static void ask_pacer(struct runner *r, struct run_event *ev)
 
 void runner_done(struct runner *r, struct run_event *ev)
 {
+	struct run_limits limits = limits_of(r->host->config);
 	enum run_action next;
 
 	if (r->abandoned) {
@@ -140,8 +164,12 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->stop_asked = r->stop_asked;
 	ev->blockers = r->blockers[0] != '\0' ? r->blockers : NULL;
 	ev->waits_for_table = r->waits_for_table;
+	ev->waiting = r->waiting[0] != '\0' ? r->waiting : NULL;
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
+	if (ev->error != NULL) {
+		ev->sample.elapsed_us = r->failure_elapsed_us;
+	}
 	ask_pacer(r, ev);
 	/* Not what the job's own code raised: then the job fails. */
 	if (ev->error != NULL && !ev->of_job &&
@@ -150,11 +178,14 @@ void runner_done(struct runner *r, struct run_event *ev)
 			(long long)r->claim.job_id, ev->error->sqlstate,
 			ev->error->message);
 	}
+	/* The configuration may have been reloaded. */
+	run_set_limits(&r->run, &limits);
 	next = run_step(&r->run, ev);
 	r->blockers[0] = '\0';
 	r->waits_for_table = 0;
 	free(r->stopped_by);
 	r->stopped_by = NULL;
+	r->waiting[0] = '\0';
 	runner_tell_reason(r);
 	act(r, next);
 }
@@ -250,23 +281,6 @@ static void act(struct runner *r, enum run_action action)
 }
 
 /* ---- from outside ---- */
-
-static struct run_limits limits_of(const struct config *c)
-{
-	struct run_limits limits = {
-		.size = {
-			.first_rows = c->batch_rows,
-			.max_rows = c->max_batch_rows,
-			.target_us = c->target_batch_time_ms * 1000,
-			.max_wal_bytes = c->max_batch_wal_bytes,
-		},
-		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
-		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
-		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
-	};
-
-	return limits;
-}
 
 /* A pause ends now; anything else under way ends by itself. */
 static void end_pause(struct runner *r)

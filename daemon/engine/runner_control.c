@@ -1,6 +1,6 @@
 /* What a runner does by way of the control connection: take, finish, fail
  * and release the job, say why it does not move, cancel its own statement,
- * find out who holds it up. See runner.c for the whole.
+ * find out who holds it up and who waits for it. See runner.c for the whole.
  *
  * While the control connection is down, each action fails at the next turn
  * of the loop, and the core waits and tries again. */
@@ -15,8 +15,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "rules/units.h"
 
-enum { WATCH_LEAST_MS = 30, WATCH_AGAIN_MS = 1000 };
+enum { WATCH_LEAST_MS = 30, WATCH_MOST_MS = 1000 };
 
 /* ---- sending ---- */
 
@@ -214,6 +215,7 @@ void runner_tell_reason(struct runner *r)
 
 	/* Finishing, failing and releasing write the reason themselves. */
 	if (now == RUN_WAIT || now == RUN_PACE || now == RUN_NEXT_HOLE ||
+		now == RUN_READ_WINDOW || now == RUN_READ_HOLE ||
 		r->run.reason[0] == '\0') {
 		/* Of a hold only new causes. */
 		if (tell(r, r->run.reason,
@@ -225,9 +227,51 @@ void runner_tell_reason(struct runner *r)
 	}
 }
 
-/* ---- who holds us up ---- */
+/* ---- who holds us up, and who waits for us ---- */
 
-static void on_watch(uv_timer_t *timer);
+/* The reply may be about a request that has ended. */
+static int is_of_the_past(const struct runner *r)
+{
+	return r->abandoned || r->asked_of != r->watched ||
+		!uv_is_active((const uv_handle_t *)&r->watch);
+}
+
+static void on_unblocked(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+
+	r->asking = 0;
+	if (is_over(r) || e != NULL || is_of_the_past(r)) {
+		return;
+	}
+	if (!queue_read_unblocked(request)) {
+		r->waiting[0] = '\0';
+	}
+}
+
+/* Known before it is cancelled: the batch may end before we hear that it
+ * was. */
+static void unblock(struct runner *r, const struct pgc_request *watched)
+{
+	int64_t limit_ms = r->host->config->max_blocking_time_ms;
+	int64_t waited_ms = queue_read_waited_ms(watched);
+	const char *waiting = queue_read_waiting(watched);
+	char limit[32];
+
+	if (waiting[0] == '\0' || waited_ms < limit_ms) {
+		return;
+	}
+	(void)snprintf(r->waiting, sizeof r->waiting,
+		"%s has waited %.1f s for the batch (max_blocking_time %s)",
+		waiting, (double)waited_ms / 1000,
+		units_format_time_ms(limit, sizeof limit, limit_ms));
+	r->asking = 1;
+	send_aside(r,
+		queue_unblock(r->host->incarnation, r->claim.job_id,
+			r->run.epoch, limit_ms),
+		on_unblocked);
+}
 
 static void on_blockers(
 	void *data, struct pgc_request *request, const struct err *e)
@@ -235,11 +279,8 @@ static void on_blockers(
 	struct runner *r = data;
 	char reason[sizeof r->blockers + 32];
 
-	if (is_over(r) || e != NULL || r->abandoned) {
-		return;
-	}
-	/* The reply may be about a request that has ended. */
-	if (!uv_is_active((uv_handle_t *)&r->watch)) {
+	r->asking = 0;
+	if (is_over(r) || e != NULL || is_of_the_past(r)) {
 		return;
 	}
 	(void)snprintf(r->blockers, sizeof r->blockers, "%s",
@@ -250,27 +291,42 @@ static void on_blockers(
 			reason, sizeof reason, "held up by %s", r->blockers);
 		(void)tell(r, reason, 1);
 	}
+	unblock(r, request);
 }
 
 static void on_watch(uv_timer_t *timer)
 {
 	struct runner *r = timer->data;
 
+	/* One at a time, as above. */
+	if (r->asking || r->host->control == NULL) {
+		return;
+	}
+	r->asking = 1;
+	r->asked_of = r->watched;
 	send_aside(r,
 		queue_blockers(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_blockers);
 }
 
+static uint64_t within(int64_t least, int64_t ms, int64_t most)
+{
+	return (uint64_t)(ms < least ? least : ms > most ? most : ms);
+}
+
 void runner_watch_start(struct runner *r)
 {
+	const struct config *c = r->host->config;
 	/* Before the lock wait gives up, or there is nothing to see. */
-	uint64_t first_ms = (uint64_t)r->host->config->lock_timeout_ms / 3;
+	uint64_t first_ms = within(WATCH_LEAST_MS, c->lock_timeout_ms / 3,
+		c->max_blocking_time_ms);
+	/* Nobody waits for much longer than max_blocking_time. */
+	uint64_t again_ms = within(
+		WATCH_LEAST_MS, c->max_blocking_time_ms / 4, WATCH_MOST_MS);
 
-	if (first_ms < WATCH_LEAST_MS) {
-		first_ms = WATCH_LEAST_MS;
-	}
-	(void)uv_timer_start(&r->watch, on_watch, first_ms, WATCH_AGAIN_MS);
+	r->watched++;
+	(void)uv_timer_start(&r->watch, on_watch, first_ms, again_ms);
 }
 
 void runner_watch_stop(struct runner *r)

@@ -16,14 +16,17 @@ struct runner {
 	runner_end_cb on_end;
 	void *data;
 
-	struct run run;	  /* the decisions */
+	struct run run; /* the decisions */
 	struct pacer_client pacer;
-	struct text held_by;   /* what the pacer said last */
-	unsigned held_causes;  /* 0: it did not hold */
+	struct text held_by;	   /* what the pacer said last */
+	unsigned held_causes;	   /* 0: it did not hold */
 	unsigned held_causes_told; /* in the log */
-	uint64_t held_told_ms; /* when the text was renewed */
-	char *stopped_by;      /* why the job may run no more; NULL: it may */
+	uint64_t held_told_ms;	   /* when the text was renewed */
+	char *stopped_by; /* why the job may run no more; NULL: it may */
 	struct pgc *conn; /* the runner connection, or NULL */
+
+	/* The session's, by the configuration as it was at the connect. */
+	int64_t statement_timeout_ms;
 
 	/* Read after each connect. */
 	struct work_job job;
@@ -39,13 +42,18 @@ struct runner {
 	int64_t rows_estimate;
 	struct err failure; /* kept while a rollback is under way */
 	int failure_of_job; /* it came from the statement with its clauses */
+	int64_t failure_elapsed_us;
 
 	uv_timer_t timer;   /* pauses, and events that come later */
-	uv_timer_t watch;   /* who holds up the request in flight? */
+	uv_timer_t watch;   /* who holds up the request in flight, or waits? */
+	unsigned watched;   /* requests up to now */
+	int asking;	    /* an answer about one of them is outstanding */
+	unsigned asked_of;  /* the one */
 	char blockers[512]; /* "" nobody known */
 	int waits_for_table;
-	char told[1024]; /* the reason that the queue shows */
-	int telling;	 /* and it is being told */
+	char waiting[256]; /* for whose sake it is being cancelled; "" nobody */
+	char told[1024];   /* the reason that the queue shows */
+	int telling;	   /* and it is being told */
 
 	int stop_asked;
 	int abandoned;

@@ -68,24 +68,46 @@ static void well(struct runner *r)
 
 /* ---- connect ---- */
 
-static void on_connected(void *data, const struct err *e)
+static void connect_failed(struct runner *r, const struct err *e)
 {
-	struct runner *r = data;
-	struct err failure;
+	struct err failure = *e;
 
-	if (r->abandoned) {
-		return;
-	}
-	if (e == NULL) {
-		well(r);
-		return;
-	}
-	failure = *e;
 	err_wrap(&failure, "could not connect as \"%s\"", r->claim.run_as);
 	if (failure.sqlstate[0] == '\0') {
 		memcpy(failure.sqlstate, "08001", 6);
 	}
 	runner_failed(r, &failure);
+}
+
+static void on_identified(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_check_backend(request, pgc_backend_pid(r->conn), &failure) !=
+		0) {
+		connect_failed(r, &failure);
+		return;
+	}
+	well(r);
+}
+
+static void on_connected(void *data, const struct err *e)
+{
+	struct runner *r = data;
+
+	if (r->abandoned) {
+		return;
+	}
+	if (e != NULL) {
+		connect_failed(r, e);
+		return;
+	}
+	runner_send(r, work_identify(), on_identified);
 }
 
 static void on_notice(void *data, const char *sqlstate, const char *message)
@@ -196,6 +218,7 @@ void runner_attach(struct runner *r)
 	};
 	struct fence fence = runner_fence(r);
 
+	r->statement_timeout_ms = c->statement_timeout_ms;
 	runner_send(r,
 		work_attach(&fence, &settings, pgc_server_version(r->conn)),
 		on_attached);

@@ -93,14 +93,21 @@ static int write_statement(const struct pgc_statement *s, PGconn *conn)
 		(const char *const *)s->values, NULL, NULL, 0);
 }
 
-int pgc_request_write(struct pgc_request *r, PGconn *conn)
+int pgc_request_write(struct pgc_request *r, const struct pgc *c)
 {
-	for (int i = 0; i < r->count; i++) {
-		if (!write_statement(&r->statements[i], conn)) {
+	r->at = -c->setup_count;
+	for (int i = 0; i < c->setup_count; i++) {
+		if (!PQsendQueryParams(c->conn, c->setup[i], 0, NULL, NULL,
+			    NULL, NULL, 0)) {
 			return 0;
 		}
 	}
-	return PQpipelineSync(conn);
+	for (int i = 0; i < r->count; i++) {
+		if (!write_statement(&r->statements[i], c->conn)) {
+			return 0;
+		}
+	}
+	return PQpipelineSync(c->conn);
 }
 
 const PGresult *pgc_result(const struct pgc_request *r, int index)

@@ -239,13 +239,14 @@ void keyset_window_sql(const struct keyset *k, struct text *sql,
 	keyset_add_guard(sql, k, lo, hi);
 	keyset_add_order(sql, k);
 	text_addf(sql, "\n\tLIMIT %" PRId64 ")\n", limit);
-	text_addf(sql, "SELECT (SELECT pg_catalog.count(*) FROM %sq), ", p);
+	text_addf(sql, "SELECT %sn.%sn, ", p, p);
 	keyset_add_key_texts(sql, k);
 	/* A CTE keeps its order; were it not so, any key ahead is correct. */
 	text_addf(sql,
-		"\nFROM %sq\nOFFSET (SELECT GREATEST(0, pg_catalog.count(*)"
-		" OPERATOR(pg_catalog.-) 1) FROM %sq)",
-		p, p);
+		"\nFROM (SELECT pg_catalog.count(*) AS %sn FROM %sq) AS %sn,"
+		"\n\tLATERAL (SELECT * FROM %sq\n\t\tOFFSET GREATEST(0,"
+		" %sn.%sn OPERATOR(pg_catalog.-) 1)) AS %sl",
+		p, p, p, p, p, p, p);
 }
 
 void keyset_matches_sql(const struct keyset *k, struct text *sql,

@@ -159,9 +159,29 @@ static void add_batch_ctes(
 	text_add(sql, ")\n");
 }
 
+/* n: what w, c and u found, each read once, in this order: what is to be
+ * changed is locked before any of it is, and OFFSET 0 keeps the planner from
+ * taking the parts to where they are used. */
+static void add_found(struct text *sql, const struct keyset *k)
+{
+	const char *p = k->prefix;
+
+	text_addf(sql,
+		"\nFROM (SELECT ARRAY(SELECT %sat FROM %sw) AS %sw,"
+		"\n\t\tARRAY(SELECT %sat FROM %sc) AS %sc,\n",
+		p, p, p, p, p, p);
+	text_addf(sql,
+		"\t\t(SELECT ARRAY[pg_catalog.count(*),"
+		"\n\t\t\tpg_catalog.count(*) FILTER (WHERE NOT %ssame),"
+		"\n\t\t\tpg_catalog.count(*) FILTER (WHERE %sstill)]"
+		" FROM %su) AS %su\n\tOFFSET 0) AS %sn",
+		p, p, p, p, p);
+}
+
 static void add_count(struct text *sql, const struct keyset *k, const char *of)
 {
-	text_addf(sql, "(SELECT pg_catalog.count(*) FROM %s%s)", k->prefix, of);
+	text_addf(sql, "pg_catalog.cardinality(%sn.%s%s)", k->prefix, k->prefix,
+		of);
 }
 
 /* locked, updated, re-keyed, still matching */
@@ -170,14 +190,9 @@ static void add_counts(struct text *sql, const struct keyset *k)
 	const char *p = k->prefix;
 
 	add_count(sql, k, "c");
-	text_add(sql, ",\n\t");
-	add_count(sql, k, "u");
-	text_addf(sql,
-		",\n\t(SELECT pg_catalog.count(*) FROM %su WHERE NOT %ssame)",
-		p, p);
-	text_addf(sql,
-		",\n\t(SELECT pg_catalog.count(*) FROM %su WHERE %sstill)", p,
-		p);
+	for (int i = 1; i <= 3; i++) {
+		text_addf(sql, ", %sn.%su[%d]", p, p, i);
+	}
 }
 
 /* Keys of w that are not in u, in key order, at most 101; NULL when w and c
@@ -191,12 +206,10 @@ static void add_held(struct text *sql, const struct keyset *k)
 
 	text_add(sql, "CASE WHEN ");
 	add_count(sql, k, "c");
-	text_add(sql, " OPERATOR(pg_catalog.<>) ");
-	add_count(sql, k, "u");
 	text_addf(sql,
-		"\n\t\tOR ARRAY(SELECT %sat FROM %sw)"
-		" OPERATOR(pg_catalog.<>) ARRAY(SELECT %sat FROM %sc)",
-		p, p, p, p);
+		" OPERATOR(pg_catalog.<>) %sn.%su[1]"
+		"\n\t\tOR %sn.%sw OPERATOR(pg_catalog.<>) %sn.%sc",
+		p, p, p, p, p, p);
 	text_addf(sql,
 		" THEN (\n\tSELECT pg_catalog.array_agg(h.held ORDER BY h.at)"
 		"\n\tFROM (SELECT g.held, pg_catalog.max(g.at) AS at"
@@ -237,8 +250,7 @@ static void add_result(struct text *sql, const struct keyset *k)
 	add_count(sql, k, "w");
 	text_add(sql, ", ");
 	add_count(sql, k, "c");
-	text_add(sql, ", ");
-	add_count(sql, k, "u");
+	text_addf(sql, ", %sn.%su[1]", k->prefix, k->prefix);
 }
 
 void keyset_batch_sql(const struct keyset *k, struct text *sql,
@@ -266,6 +278,7 @@ void keyset_batch_sql(const struct keyset *k, struct text *sql,
 	} else {
 		text_add(sql, ", NULL)");
 	}
+	add_found(sql, k);
 }
 
 void keyset_lock_sql(
@@ -295,6 +308,7 @@ void keyset_hole_sql(const struct keyset *k, struct text *sql,
 	text_add(sql, ",\n\t");
 	add_counts(sql, k);
 	text_add(sql, ")");
+	add_found(sql, k);
 }
 
 /* ---- statements that only have to parse ---- */

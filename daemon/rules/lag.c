@@ -89,9 +89,8 @@ static enum lag_cause measure(struct lag_standby *s,
 		return LAG_KNOWN;
 	}
 	s->lag_ms = larger(ours_ms, sample->replay_lag_ms);
-	return at_least && sample->replay_lag_ms == LAG_NONE
-		? LAG_NOT_MEASURED
-		: LAG_KNOWN;
+	return at_least && sample->replay_lag_ms == LAG_NONE ? LAG_NOT_MEASURED
+							     : LAG_KNOWN;
 }
 
 static enum lag_cause look_at(struct lag_standby *s,
@@ -130,8 +129,8 @@ void lag_standby_update(struct lag_standby *s, const struct lag_history *h,
 		sample->state != NULL ? sample->state : "");
 	s->replay_lsn = sample->replay_lsn;
 	s->kept_bytes = sample->kept_bytes;
-	s->behind_bytes = sample->connections > 0 &&
-			sample->replay_lsn != LAG_NONE
+	s->behind_bytes =
+		sample->connections > 0 && sample->replay_lsn != LAG_NONE
 		? larger(0, lsn - sample->replay_lsn)
 		: LAG_NONE;
 	s->cause = look_at(s, h, sample, lsn, now_ms);

@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* Tuned on the model in tests/unit/test_pace_model.c. */
-static const double FIRST_RATE = 1e6;	 /* bytes/s */
-static const double LEAST_RATE = 64e3;	 /* never quite nothing */
+static const double FIRST_RATE = 1e6;  /* bytes/s */
+static const double LEAST_RATE = 64e3; /* never quite nothing */
 static const double MOST_RATE = 1e10;
 static const double IS_BEHIND = 0.05;	 /* of the limit: replays all it can */
 static const double SAYS_LITTLE = 0.2;	 /* less lag lowers no rate */
@@ -81,9 +81,8 @@ static void add_cause(
 
 	if (!is_known(s, limit_ms)) {
 		lag_describe_cause(s, cause, sizeof cause);
-		text_addf(reason,
-			"replay lag of standby \"%s\" is unknown: %s", s->name,
-			cause);
+		text_addf(reason, "replay lag of standby \"%s\" is unknown: %s",
+			s->name, cause);
 		return;
 	}
 	text_addf(reason, "replay lag %.*f s %s %g s on standby \"%s\"",
@@ -172,8 +171,8 @@ static double weight(double elapsed_s)
 
 /* Our own share of what is written: a batch is counted when it has ended,
  * the WAL as it comes, so only an average tells what others write. */
-static void note_others(struct pace *p, const struct pace_sample *s,
-	double elapsed_s)
+static void note_others(
+	struct pace *p, const struct pace_sample *s, double elapsed_s)
 {
 	double all = (double)(s->lsn - p->last_lsn) / elapsed_s;
 	double ours = (double)(s->spent_bytes - p->last_spent) / elapsed_s;
@@ -276,8 +275,7 @@ double pace_allowed(const struct pace *p)
 
 static void pay_off(struct pace *p, uint64_t now_ms)
 {
-	double paid = pace_allowed(p) *
-		seconds((int64_t)(now_ms - p->debt_ms));
+	double paid = pace_allowed(p) * seconds((int64_t)(now_ms - p->debt_ms));
 
 	p->debt = p->debt > paid ? p->debt - paid : 0;
 	p->debt_ms = now_ms;

@@ -21,6 +21,8 @@
  *                               stands alone: SET_ASIDE (run_bisect.c)
  *   a lock, a lack           -> WAIT with a reason, then the same again
  *   too much at once         -> the same with half the rows
+ *   an application waits for the batch for too long
+ *                            -> cancelled, and the same (run_blocking.c)
  *   connection lost          -> DISCONNECT -> TAKE -> CONNECT -> ATTACH …:
  *                               the outcome of a batch in flight is read
  *                               from the checkpoint, never inferred
@@ -45,8 +47,7 @@ enum {
 	NO_LIMIT_MS = INT32_MAX
 };
 
-#define AFTER_ANY \
-	(SM_TO(RUN_DISCONNECT) | SM_TO(RUN_WAIT) | SM_TO(RUN_PACE))
+#define AFTER_ANY (SM_TO(RUN_DISCONNECT) | SM_TO(RUN_WAIT) | SM_TO(RUN_PACE))
 
 /* clang-format off */
 static const struct sm_state actions[] = {
@@ -121,6 +122,12 @@ void run_init(struct run *r, const struct run_limits *limits, int64_t epoch)
 		&r->barrier_poll, BARRIER_BASE_MS, BARRIER_CAP_MS, NO_LIMIT_MS);
 }
 
+void run_set_limits(struct run *r, const struct run_limits *limits)
+{
+	r->limits = *limits;
+	r->hole_pass.budget_ms = limits->hole_timeout_ms;
+}
+
 void run_close(struct run *r)
 {
 	key_close(&r->cursor);
@@ -175,6 +182,7 @@ static struct size_limits job_limits(
 		limits.max_wal_bytes > r->pace.max_wal_bytes) {
 		limits.max_wal_bytes = r->pace.max_wal_bytes;
 	}
+	run_spare_others(r, &limits);
 	/* Half of what would cancel it: the time of batches scatters. */
 	if (ev->wait_cap_us > 0 && limits.target_us > ev->wait_cap_us / 2) {
 		limits.target_us = ev->wait_cap_us / 2;
@@ -204,6 +212,9 @@ enum run_action run_read_hole(struct run *r)
 		? r->size.limits.max_rows
 		: RUN_HOLE_ROWS;
 
+	if (r->has_blocked && !r->holes_descend && usual > r->size.rows) {
+		usual = r->size.rows;
+	}
 	r->limit = up_to_canary(
 		r, run_bisect_limit(&r->bisect, usual), r->rows_left);
 	return run_move(r, RUN_READ_HOLE);

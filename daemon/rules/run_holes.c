@@ -145,6 +145,9 @@ enum run_action run_on_hole_batch(struct run *r, const struct run_event *ev)
 	r->pace.max_rows_per_second = ev->max_rows_per_second;
 	run_note_rows(r, ev->sample.rows_changed);
 	note_progress(r);
+	if (r->has_blocked && r->bisect.suspects == 0) {
+		size_batch_done(&r->size, &ev->sample);
+	}
 	run_bisect_passed(&r->bisect, r->window_rows);
 	run_step_back(r);
 	return run_move(r, RUN_NEXT_HOLE);

@@ -1,5 +1,5 @@
-/* run_internal.h: what run.c, run_holes.c, run_bisect.c, run_pace.c and
- * run_trouble.c share. */
+/* run_internal.h: what run.c, run_holes.c, run_bisect.c, run_blocking.c,
+ * run_pace.c and run_trouble.c share. */
 #ifndef BACKFILL_RULES_RUN_INTERNAL_H
 #define BACKFILL_RULES_RUN_INTERNAL_H
 
@@ -73,6 +73,14 @@ enum run_action run_on_held_hole(struct run *r, const struct run_event *ev);
 enum run_action run_hole_again_later(struct run *r, const struct run_event *ev);
 /* The row of a delete is referred to by one of a later key. */
 enum run_action run_on_referenced_hole(struct run *r);
+
+/* run_blocking.c */
+
+/* Whether the batch was cancelled for the sake of who waited for it. */
+int run_is_blocking(const struct run *r, const struct run_event *ev);
+enum run_action run_on_blocking(struct run *r, const struct run_event *ev);
+/* The same limits, or what spares others once a batch has blocked them. */
+void run_spare_others(const struct run *r, struct size_limits *limits);
 
 /* run_bisect.c */
 

@@ -325,7 +325,7 @@ COMMENT ON COLUMN backfill.events.actor IS
 	'The role that did it; of control requests the current_user, not forgeable.';
 COMMENT ON COLUMN backfill.events.job_id IS 'The job; NULL: all.';
 COMMENT ON COLUMN backfill.events.event IS
-	'Of the system: submitted, started, taken_over, preflight, begun, window_hole, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, stop_all, start_all.';
+	'Of the system: submitted, started, taken_over, preflight, begun, window_hole, batch_cancelled, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, stop_all, start_all.';
 COMMENT ON COLUMN backfill.events.detail IS 'More, in words.';
 
 CREATE TABLE IF NOT EXISTS backfill.daemons (
@@ -380,8 +380,7 @@ COMMENT ON COLUMN backfill.budget.wal_spent IS
 	'WAL that batches have written, in bytes, since the schema was installed.';
 
 CREATE TABLE IF NOT EXISTS backfill.samples (
-	incarnation bigint NOT NULL
-		REFERENCES backfill.daemons (incarnation) ON DELETE CASCADE,
+	incarnation bigint NOT NULL,
 	signal text NOT NULL,
 	target text NOT NULL,
 	value double precision,

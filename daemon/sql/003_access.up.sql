@@ -20,6 +20,7 @@ SET LOCAL ROLE backfill_owner;
 --   BF028 no index condition on the key in the plan
 --   BF029 rows were still written, and on_residue = fail
 --   BF030 a cascade has no index on the child's side
+--   BF031 a row alone blocks others beyond max_blocking_time
 
 -- Whether current_user may see and steer what run_as may do. A role that
 -- was dropped is nobody's.

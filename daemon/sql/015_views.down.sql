@@ -11,4 +11,5 @@ END
 $$;
 
 DROP VIEW IF EXISTS backfill.signals;
+DROP VIEW IF EXISTS backfill.locks;
 DROP VIEW IF EXISTS backfill.progress;

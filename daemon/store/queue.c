@@ -42,25 +42,29 @@ static struct pgc_request *about_job(const char *sql, int64_t me,
 
 /* ---- login ---- */
 
-enum { LOGIN_FACTS = 1 };
+/* Without BEGIN, a request is one transaction up to its Sync, and an error
+ * ends it. SET of these two parameters is for the transaction under way,
+ * before its first query (PostgreSQL docs, 20.11 "transaction_isolation");
+ * SET TRANSACTION would be the same with a warning in the server's log. */
+void queue_setup_init(struct queue_setup *s, int64_t lock_timeout_ms)
+{
+	(void)snprintf(s->limits, sizeof s->limits,
+		"SELECT pg_catalog.set_config('search_path',"
+		" 'pg_catalog, pg_temp', true),"
+		" pg_catalog.set_config('lock_timeout', '%" PRId64 "', true),"
+		" pg_catalog.set_config('statement_timeout', '10s', true),"
+		" pg_catalog.set_config('synchronous_commit', 'local', true)",
+		lock_timeout_ms);
+	s->statements[0] = "SET transaction_isolation = 'read committed'";
+	s->statements[1] = "SET transaction_read_only = off";
+	s->statements[2] = s->limits;
+	s->statements[3] = NULL;
+}
 
-struct pgc_request *queue_login(int64_t lock_timeout_ms)
+struct pgc_request *queue_login(void)
 {
 	struct pgc_request *r = pgc_request_new(DEADLINE_MS);
-	struct number n;
-	const char *const values[] = { number(&n, lock_timeout_ms) };
 
-	pgc_add_params(r,
-		"SELECT pg_catalog.set_config('search_path',"
-		" 'pg_catalog, pg_temp', false),"
-		" pg_catalog.set_config('lock_timeout', $1, false),"
-		" pg_catalog.set_config('statement_timeout', '10s', false),"
-		" pg_catalog.set_config('synchronous_commit', 'local', false),"
-		" pg_catalog.set_config('default_transaction_read_only', 'off',"
-		" false), "
-		"pg_catalog.set_config('default_transaction_isolation',"
-		" 'read committed', false)",
-		1, values);
 	/* By name in pg_roles: a cluster without the schema has no role of
 	 * ours, and pg_has_role() would raise. */
 	pgc_add(r,
@@ -68,20 +72,74 @@ struct pgc_request *queue_login(int64_t lock_timeout_ms)
 		" (SELECT rolsuper FROM pg_catalog.pg_roles"
 		"  WHERE rolname = current_user),"
 		" pg_catalog.to_regnamespace('backfill') IS NOT NULL,"
-		" (SELECT pg_catalog.string_agg(n, ', ' ORDER BY o)"
+		" pg_catalog.string_agg(w.n, ', ' ORDER BY w.o)"
+		"  FILTER (WHERE NOT w.is_member),"
+		" pg_catalog.quote_ident(current_user),"
+		" pg_catalog.string_agg(w.n, ', ' ORDER BY w.o)"
+		"  FILTER (WHERE w.is_member AND NOT w.has),"
+		" pg_catalog.current_setting('server_version_num')::integer"
+		"  >= 160000, pg_catalog.pg_backend_pid()"
+		" FROM (SELECT u.n, u.o,"
+		"   coalesce(pg_catalog.pg_has_role(g.oid, 'MEMBER'), false)"
+		"    AS is_member,"
+		"   coalesce(pg_catalog.pg_has_role(g.oid, 'USAGE'), false)"
+		"    AS has"
 		"  FROM pg_catalog.unnest(ARRAY['backfill_daemon',"
 		"   'pg_monitor', 'pg_signal_backend']) WITH ORDINALITY"
 		"   AS u(n, o)"
-		"  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles g"
-		"   WHERE g.rolname = n"
-		"   AND pg_catalog.pg_has_role(g.oid, 'USAGE'))),"
-		" pg_catalog.quote_ident(current_user)");
+		"  LEFT JOIN pg_catalog.pg_roles g ON g.rolname = u.n) w");
 	return r;
 }
 
-int queue_check_login(const struct pgc_request *r, struct err *e)
+/* From 16 on inheriting is a property of the grant, not of the member. */
+static int check_inherited(const PGresult *facts, struct err *e)
 {
-	const PGresult *facts = pgc_result(r, LOGIN_FACTS);
+	const char *user = pgc_text(facts, 0, 0);
+	const char *ident = pgc_text(facts, 0, 5);
+	const char *unused = pgc_text(facts, 0, 6);
+
+	if (unused[0] == '\0') {
+		return 0;
+	}
+	err_set(e, BFE_INPUT, "the control login \"%s\" does not inherit %s",
+		user, unused);
+	err_set_detail(e,
+		"It is a member, but would have to SET ROLE, which the daemon"
+		" does not.");
+	if (pgc_bool(facts, 0, 7)) {
+		err_set_hint(
+			e, "GRANT %s TO %s WITH INHERIT TRUE;", unused, ident);
+	} else {
+		err_set_hint(e, "ALTER ROLE %s INHERIT;", ident);
+	}
+	return e->code;
+}
+
+/* A pooler makes up the process id that it tells a client. Whether it pools
+ * transactions cannot be seen; LISTEN would then stay behind in a session
+ * of others, and bring us nothing. */
+static int check_is_direct(
+	const PGresult *facts, int backend_pid, struct err *e)
+{
+	if (pgc_int(facts, 0, 8) == backend_pid) {
+		return 0;
+	}
+	err_set(e, BFE_INPUT,
+		"the control login \"%s\" goes through a connection pooler",
+		pgc_text(facts, 0, 0));
+	err_set_detail(e,
+		"Process %s answers, but the connection is to process %d:"
+		" LISTEN would not work if transactions are pooled.",
+		pgc_text(facts, 0, 8), backend_pid);
+	err_set_hint(
+		e, "Connect to the server itself, or set \"poll_only: true\".");
+	return e->code;
+}
+
+int queue_check_login(const struct pgc_request *r, int backend_pid,
+	int poll_only, struct err *e)
+{
+	const PGresult *facts = pgc_result(r, 0);
 	const char *user = pgc_text(facts, 0, 0);
 	const char *missing = pgc_text(facts, 0, 4);
 
@@ -116,11 +174,21 @@ int queue_check_login(const struct pgc_request *r, struct err *e)
 			e, "GRANT %s TO %s;", missing, pgc_text(facts, 0, 5));
 		return e->code;
 	}
-	return 0;
+	if (check_inherited(facts, e) != 0) {
+		return e->code;
+	}
+	return poll_only ? 0 : check_is_direct(facts, backend_pid, e);
 }
 
-struct pgc_request *queue_register(
-	const char *host, int pid, const char *version, int64_t lease_ms)
+static void add_listen(struct pgc_request *r, int poll_only)
+{
+	if (!poll_only) {
+		pgc_add(r, "LISTEN backfill");
+	}
+}
+
+struct pgc_request *queue_register(const char *host, int pid,
+	const char *version, int64_t lease_ms, int poll_only)
 {
 	struct number p, l;
 	const char *const values[] = { host, number(&p, pid), version,
@@ -140,7 +208,7 @@ struct pgc_request *queue_register(
 		"SELECT backfill.register($1, $2::integer, $3,"
 		" make_interval(secs => $4::double precision / 1000))",
 		4, values);
-	pgc_add(r, "LISTEN backfill");
+	add_listen(r, poll_only);
 	return r;
 }
 
@@ -175,7 +243,8 @@ struct pgc_request *queue_renew(int64_t me)
 	return one("SELECT backfill.renew($1::bigint)", 1, values);
 }
 
-struct pgc_request *queue_return(int64_t me, const char *host, int pid)
+struct pgc_request *queue_return(
+	int64_t me, const char *host, int pid, int poll_only)
 {
 	struct number n, p;
 	const char *const values[] = { number(&n, me), host, number(&p, pid) };
@@ -183,7 +252,7 @@ struct pgc_request *queue_return(int64_t me, const char *host, int pid)
 				    " $3::integer)",
 		3, values);
 
-	pgc_add(r, "LISTEN backfill");
+	add_listen(r, poll_only);
 	return r;
 }
 
@@ -371,7 +440,10 @@ struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch)
 
 	return one("SELECT backfill.blockers($1::bigint, $2::bigint,"
 		   " $3::bigint), backfill.waits_for_table($1::bigint,"
-		   " $2::bigint, $3::bigint)",
+		   " $2::bigint, $3::bigint), b.waiting, b.waited_ms"
+		   " FROM (SELECT) AS always LEFT JOIN"
+		   " backfill.blocked_by($1::bigint, $2::bigint, $3::bigint) b"
+		   " ON true",
 		3, values);
 }
 
@@ -383,4 +455,29 @@ const char *queue_read_blockers(const struct pgc_request *r)
 int queue_read_waits_for_table(const struct pgc_request *r)
 {
 	return pgc_bool(pgc_result(r, 0), 0, 1);
+}
+
+const char *queue_read_waiting(const struct pgc_request *r)
+{
+	return pgc_text(pgc_result(r, 0), 0, 2);
+}
+
+int64_t queue_read_waited_ms(const struct pgc_request *r)
+{
+	return pgc_int(pgc_result(r, 0), 0, 3);
+}
+
+struct pgc_request *queue_unblock(
+	int64_t me, int64_t job_id, int64_t epoch, int64_t longest_ms)
+{
+	struct number n;
+
+	return about_job("SELECT backfill.unblock($1::bigint, $2::bigint,"
+			 " $3::bigint, $4::bigint)",
+		me, job_id, epoch, number(&n, longest_ms));
+}
+
+int queue_read_unblocked(const struct pgc_request *r)
+{
+	return pgc_bool(pgc_result(r, 0), 0, 0);
 }

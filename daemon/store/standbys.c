@@ -46,8 +46,8 @@ static void read_standby(
 	const PGresult *result, int row, struct lag_sample *sample)
 {
 	sample->connections = (int)pgc_int(result, row, 0);
-	sample->state = pgc_is_null(result, row, 1) ? NULL
-						    : pgc_text(result, row, 1);
+	sample->state =
+		pgc_is_null(result, row, 1) ? NULL : pgc_text(result, row, 1);
 	sample->replay_lsn = pgc_is_null(result, row, 2)
 		? LAG_NONE
 		: pgc_lsn(result, row, 2);
@@ -85,8 +85,8 @@ struct columns {
 	struct text targets, values, holding, details;
 };
 
-static void add_standby(struct columns *c, const struct lag_standby *s,
-	int is_holding)
+static void add_standby(
+	struct columns *c, const struct lag_standby *s, int is_holding)
 {
 	const char *comma = c->targets.length > 1 ? "," : "";
 	char detail[128];
@@ -94,8 +94,8 @@ static void add_standby(struct columns *c, const struct lag_standby *s,
 	text_add(&c->targets, comma);
 	key_add_element(&c->targets, s->name);
 	if (s->cause == LAG_KNOWN) {
-		text_addf(&c->values, "%s%.3f", comma,
-			(double)s->lag_ms / 1000);
+		text_addf(
+			&c->values, "%s%.3f", comma, (double)s->lag_ms / 1000);
 	} else {
 		text_addf(&c->values, "%sNULL", comma);
 	}
@@ -120,15 +120,14 @@ struct pgc_request *standbys_tell(
 	for (size_t i = 0; i < p->count; i++) {
 		const struct lag_standby *s = &p->standbys[i];
 
-		add_standby(&c, s,
-			pace_holds(p, s, now_ms, p->limit_ms, was_held));
+		add_standby(
+			&c, s, pace_holds(p, s, now_ms, p->limit_ms, was_held));
 	}
 	for (size_t i = 0; i < 4; i++) {
 		text_add(all[i], "}");
 	}
 	(void)snprintf(number, sizeof number, "%" PRId64, me);
-	(void)snprintf(
-		limit, sizeof limit, "%.3f", (double)p->limit_ms / 1000);
+	(void)snprintf(limit, sizeof limit, "%.3f", (double)p->limit_ms / 1000);
 	pgc_add_params(r,
 		"SELECT backfill.tell_samples($1, 'replication_lag', $2, $3,"
 		" $4, $5, $6)",

@@ -55,6 +55,29 @@ struct pgc_request *work_begin(uint64_t deadline_ms)
 	return r;
 }
 
+/* ---- who answers ---- */
+
+struct pgc_request *work_identify(void)
+{
+	struct pgc_request *r = pgc_request_new(SHORT_DEADLINE_MS);
+
+	pgc_add(r, "SELECT pg_catalog.pg_backend_pid()");
+	return r;
+}
+
+int work_check_backend(
+	const struct pgc_request *r, int backend_pid, struct err *e)
+{
+	if (pgc_int(pgc_result(r, 0), 0, 0) == backend_pid) {
+		return 0;
+	}
+	err_set(e, BFE_CONNECT, "the connection goes through a pooler");
+	err_set_hint(e,
+		"Give the connection string of the server itself as"
+		" \"runner\".");
+	return e->code;
+}
+
 /* ---- attach ---- */
 
 enum { ATTACH_RESULT = 2 };

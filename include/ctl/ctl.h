@@ -5,12 +5,28 @@
 #define BACKFILL_CTL_CTL_H
 
 #include <libpq-fe.h>
+#include <stddef.h>
 
 /* Exit codes, as psql's. */
 enum { CTL_OK = 0, CTL_FATAL = 1, CTL_CONNECTION = 2, CTL_FAILED = 3 };
 
 /* Options of single commands. */
-enum { CTL_PRINT = 1, CTL_FORCE = 2, CTL_ALL = 4, CTL_TIMEOUT = 8 };
+enum {
+	CTL_PRINT = 1,
+	CTL_FORCE = 2,
+	CTL_ALL = 4,
+	CTL_TIMEOUT = 8,
+	CTL_CONFIG = 16,
+	CTL_CONTROL = 32,
+	CTL_RUNNER = 64,
+	CTL_STANDBY = 128
+};
+
+/* What an option that may be repeated named; the names are borrowed. */
+struct ctl_names {
+	char **names;
+	size_t count;
+};
 
 struct ctl {
 	const char *host, *port, *user; /* NULL: libpq's environment */
@@ -18,6 +34,9 @@ struct ctl {
 	int never_prompt;
 	int options; /* CTL_PRINT | … */
 	const char *timeout;
+	const char *config;  /* of check, as the next three */
+	const char *control; /* NULL: the default */
+	struct ctl_names runners, standbys;
 	const char *job;    /* first argument; NULL: none */
 	const char *reason; /* second, or of stop-all the first */
 
@@ -28,6 +47,9 @@ struct ctl {
 /* Connect and fix what a session takes from role, database and environment:
  * search_path pg_catalog, ISO dates, a lock_timeout. Returns a CTL code. */
 int ctl_connect(struct ctl *ctl);
+
+/* The latter alone, of a connection that was made otherwise. */
+int ctl_begin_session(struct ctl *ctl);
 
 /* Run one statement, its parameters as text (NULL: null). On failure the
  * error is printed, ctl->code set and NULL returned. PQclear() the result. */
@@ -70,6 +92,7 @@ void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The commands, each in its cmd_*.c; a CTL code. */
 int cmd_install(struct ctl *ctl);
 int cmd_uninstall(struct ctl *ctl);
+int cmd_check(struct ctl *ctl);
 int cmd_list(struct ctl *ctl);
 int cmd_show(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);

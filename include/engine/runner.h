@@ -29,4 +29,7 @@ void runner_wake(struct runner *r, int cancelled, const char *why_not);
 int64_t runner_job(const struct runner *r);
 int64_t runner_epoch(const struct runner *r);
 
+/* Whether it waits for something that its reason names. */
+int runner_is_held(const struct runner *r);
+
 #endif

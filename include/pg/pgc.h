@@ -55,7 +55,13 @@ struct pgc_options {
 	const char *conninfo;	      /* conninfo or URI; copied */
 	const char *user;	      /* overrides that of conninfo; or NULL */
 	const char *application_name; /* at most 63 bytes count */
-	const char *name;	     /* for log lines: "shop control"; copied */
+	const char *name; /* for log lines: "shop control"; copied */
+
+	/* Statements that go before those of each request, in the same round
+	 * trip and transaction, such as settings of that transaction only: a
+	 * pooler may give the next one another session. Up to a NULL; copied;
+	 * or NULL. Their results are dropped; an error is the request's. */
+	const char *const *setup;
 	uint64_t connect_timeout_ms; /* name lookup included; not 0 */
 	pgc_notify_cb on_notify;     /* may be NULL, as the next two */
 	pgc_notice_cb on_notice;
@@ -78,7 +84,8 @@ void pgc_close(struct pgc *c, pgc_close_cb cb, void *data);
 /* Ready for requests: connected, not lost, not closing. */
 int pgc_is_ready(const struct pgc *c);
 
-/* Process id of the server's backend; 0 when not connected. */
+/* Process id of the server's backend, as it was told when we connected (a
+ * pooler tells one of its own making); 0 when not connected. */
 int pgc_backend_pid(const struct pgc *c);
 
 /* Server version as PQserverVersion: 150018; 0 when not connected. */

@@ -72,7 +72,7 @@ struct lag_standby {
 	int64_t kept_bytes;
 	char state[16];
 	int64_t replay_lsn;
-	uint64_t silent_ms; /* since the last reply */
+	uint64_t silent_ms;   /* since the last reply */
 	uint64_t known_at_ms; /* when it was last known, or first asked for */
 	/* private */
 	int64_t replied_at_us;
@@ -84,8 +84,7 @@ void lag_standby_update(struct lag_standby *s, const struct lag_history *h,
 	const struct lag_sample *sample, int64_t lsn, uint64_t now_ms);
 
 /* Why it is unknown, for a reason: "not connected", "no reply for 21 s". */
-void lag_describe_cause(
-	const struct lag_standby *s, char *buffer, size_t size);
+void lag_describe_cause(const struct lag_standby *s, char *buffer, size_t size);
 
 /* "streaming, 1234567 bytes behind", for people. */
 void lag_describe(const struct lag_standby *s, char *buffer, size_t size);

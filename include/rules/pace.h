@@ -64,8 +64,8 @@ struct pace {
 	double share;
 	double lag; /* the worst known one, in limits */
 	int is_learning;
-	int was_short;	 /* the rate made a batch wait since the sample */
-	double debt;	 /* bytes written ahead of the rate */
+	int was_short;	  /* the rate made a batch wait since the sample */
+	double debt;	  /* bytes written ahead of the rate */
 	uint64_t debt_ms; /* when that was */
 	int64_t last_lsn;
 	int64_t last_spent;

@@ -33,14 +33,14 @@ enum run_action {
 	RUN_SET_ASIDE,	  /* one key becomes a hole or a row error */
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_DRY_RUN,	  /* the report on a first batch */
-	RUN_PACE,	  /* pause_ms, then look again whether a batch may begin */
-	RUN_WAIT,	  /* pause_ms; may be woken early */
-	RUN_DISCONNECT,	  /* close the runner connection */
-	RUN_TAKE,	  /* control: backfill.retake_range */
-	RUN_FINISH_JOB,	  /* control: backfill.finish_job */
-	RUN_FAIL,	  /* control: backfill.fail_job with error */
-	RUN_RELEASE,	  /* control: backfill.release with why */
-	RUN_END		  /* nothing more: free the run */
+	RUN_PACE, /* pause_ms, then look again whether a batch may begin */
+	RUN_WAIT, /* pause_ms; may be woken early */
+	RUN_DISCONNECT, /* close the runner connection */
+	RUN_TAKE,	/* control: backfill.retake_range */
+	RUN_FINISH_JOB, /* control: backfill.finish_job */
+	RUN_FAIL,	/* control: backfill.fail_job with error */
+	RUN_RELEASE,	/* control: backfill.release with why */
+	RUN_END		/* nothing more: free the run */
 };
 
 /* Rows read of a window hole at once: no more than may be held singly, so
@@ -65,6 +65,9 @@ struct run_event {
 	int stop_asked;	      /* the daemon wants to end: release soon */
 	const char *blockers; /* who held us up meanwhile; NULL: nobody */
 	int waits_for_table;  /* by a lock of the whole table */
+	/* "pid 7 (joe) has waited 1.2 s for the batch (…)": for whose sake it
+	 * was cancelled, with sample.elapsed_us; NULL: for nobody's */
+	const char *waiting;
 	/* The error is that of the statement which runs the job's own code:
 	 * a trigger may raise BF010 and mean nothing by it. */
 	int of_job;
@@ -128,6 +131,7 @@ struct run_limits {
 	uint64_t barrier_timeout_ms;
 	uint64_t hole_timeout_ms;
 	uint64_t trouble_timeout_ms; /* for errors that are tried again */
+	int64_t max_blocking_us;     /* an application waits for a batch */
 };
 
 /* How rows of a delete are met that others of the table refer to. */
@@ -152,15 +156,15 @@ struct run_aside {
 
 /* What keeps the next batch waiting. */
 struct run_pace {
-	uint64_t now_ms;	    /* of the event, as the next three */
-	const char *held_by;	    /* lent by it */
-	uint64_t allowed_ms;	    /* when the pacer allows a batch */
-	uint64_t rows_allowed_ms;   /* when max_rows_per_second does */
+	uint64_t now_ms;	  /* of the event, as the next three */
+	const char *held_by;	  /* lent by it */
+	uint64_t allowed_ms;	  /* when the pacer allows a batch */
+	uint64_t rows_allowed_ms; /* when max_rows_per_second does */
 	int64_t max_wal_bytes;
 	int64_t max_rows_per_second;
-	enum run_action next;	    /* what RUN_PACE keeps waiting */
-	uint64_t since_ms;	    /* that it is held; 0: it is not */
-	char reason[1024];	    /* before it was held */
+	enum run_action next; /* what RUN_PACE keeps waiting */
+	uint64_t since_ms;    /* that it is held; 0: it is not */
+	char reason[1024];    /* before it was held */
 };
 
 struct run {
@@ -194,6 +198,7 @@ struct run {
 	struct retry barrier_poll;
 	struct run_bisect bisect;
 	int timeouts_of_row; /* of a window of one row, one after the other */
+	int has_blocked;     /* batches follow max_blocking_us since then */
 	int is_delete;
 	int refers_to_itself;
 	int is_dry_run;
@@ -219,6 +224,10 @@ int run_begins_batch(enum run_action a);
 /* Start with a fresh claim; the first action is RUN_CONNECT. */
 void run_init(struct run *r, const struct run_limits *limits, int64_t epoch);
 void run_close(struct run *r);
+
+/* Other limits from the next decision on, all but trouble_timeout_ms; the
+ * size of batches follows with the next batch. */
+void run_set_limits(struct run *r, const struct run_limits *limits);
 
 /* The action under way ended: decide the next one, which is returned. An
  * error of RUN_PACE, RUN_WAIT or RUN_DISCONNECT counts as its end. */

@@ -42,7 +42,7 @@ struct work_job {
 	int64_t batch_rows;
 	int64_t max_batch_rows;
 	int64_t target_us;
-	int64_t rows_left; /* up to pause_after_rows; 0: not set */
+	int64_t rows_left;	     /* up to pause_after_rows; 0: not set */
 	int64_t max_rows_per_second; /* 0: no bound */
 	int64_t max_replication_lag_ms;
 	int is_dry_run;
@@ -53,6 +53,13 @@ struct work_job {
 };
 
 void work_job_close(struct work_job *j);
+
+/* Which backend answers. A runner keeps settings in its session, so it must
+ * be the one that the connection was told, for good: 0, or BFE_CONNECT when
+ * a pooler stands between. In the callback of work_identify. */
+struct pgc_request *work_identify(void);
+int work_check_backend(
+	const struct pgc_request *r, int backend_pid, struct err *e);
 
 /* Settings, then attach, committed. server_version as of
  * pgc_server_version(). fence->seq does not count. */

@@ -34,7 +34,8 @@ static int stop(void **state)
 	return 0;
 }
 
-/* Run "backfilld -c FILE" with this text; returns the exit code. */
+/* Run "backfilld -c FILE" with this text, as whoever runs the tests; returns
+ * the exit code. */
 static int run_with(const char *yaml, char *output, const char *option)
 {
 	char path[4096];
@@ -125,9 +126,15 @@ static void refuses(const char *dbname, const char *user, const char *told)
 		"    dsn: \"%s\"\n"
 		"    expected_standbys: []\n",
 		cluster_conninfo(cluster, dbname, user));
-	assert_int_equal(run_with(yaml, output, NULL), 1);
+	assert_int_equal(run_with(yaml, output, "--allow-root"), 1);
 	assert_told(output, told);
 }
+
+#define NOT_INHERITED                                                          \
+	"backfilld: error: database \"shop\": the control login \"stiff\""     \
+	" does not inherit backfill_daemon, pg_monitor, pg_signal_backend\n"   \
+	"DETAIL:  It is a member, but would have to SET ROLE, which the"       \
+	" daemon does not.\n"
 
 static void test_a_login_without_the_grants_is_refused(void **state)
 {
@@ -141,6 +148,67 @@ static void test_a_login_without_the_grants_is_refused(void **state)
 		" pg_monitor to see other backends, pg_signal_backend to end a"
 		" dead owner's.\n"
 		"HINT:  GRANT pg_monitor, pg_signal_backend TO weak;\n");
+}
+
+static void test_a_login_without_pg_monitor_is_refused(void **state)
+{
+	(void)state;
+	sql_exec(db,
+		"CREATE ROLE \"Blind\" LOGIN;"
+		"GRANT backfill_daemon, pg_signal_backend TO \"Blind\"");
+	refuses("shop", "Blind",
+		"backfilld: error: database \"shop\": the control login"
+		" \"Blind\" lacks membership in pg_monitor\n"
+		"DETAIL:  It needs all three: backfill_daemon for the queue,"
+		" pg_monitor to see other backends, pg_signal_backend to end a"
+		" dead owner's.\n"
+		"HINT:  GRANT pg_monitor TO \"Blind\";\n");
+}
+
+/* The grants would not mend it. */
+static void test_a_login_that_does_not_inherit_is_refused(void **state)
+{
+	(void)state;
+	sql_exec(db,
+		"CREATE ROLE stiff LOGIN NOINHERIT;"
+		"GRANT backfill_daemon, pg_monitor, pg_signal_backend"
+		" TO stiff");
+	refuses("shop", "stiff",
+		sql_true(db,
+			"SELECT current_setting('server_version_num')::integer"
+			" >= 160000")
+			? NOT_INHERITED
+			"HINT:  GRANT backfill_daemon, pg_monitor,"
+			" pg_signal_backend TO stiff WITH INHERIT TRUE;\n"
+			: NOT_INHERITED "HINT:  ALTER ROLE stiff INHERIT;\n");
+}
+
+/* Nothing was asked of the database by then. */
+static void test_root_is_refused(void **state)
+{
+	char yaml[OUTPUT_BYTES];
+	char output[OUTPUT_BYTES];
+	int before = daemons_seen();
+
+	(void)state;
+	if (geteuid() != 0) {
+		printf("skip: only root can see that root is refused\n");
+		skip();
+	}
+	(void)snprintf(yaml, sizeof yaml,
+		"databases:\n"
+		"  - name: shop\n"
+		"    dsn: \"%s\"\n"
+		"    expected_standbys: []\n",
+		cluster_conninfo(cluster, "shop", "backfilld"));
+	assert_int_equal(run_with(yaml, output, NULL), 1);
+	assert_string_equal(output,
+		"backfilld: error: will not run as root\n"
+		"DETAIL:  It makes connections and reads its files, for which"
+		" any other user will do.\n"
+		"HINT:  Start it as a user of its own, as backfilld.service"
+		" does; where there is no other user, with --allow-root.\n");
+	assert_int_equal(daemons_seen(), before);
 }
 
 static void test_a_superuser_is_refused(void **state)
@@ -224,6 +292,9 @@ int main(void)
 		cmocka_unit_test(test_every_error_of_the_file_is_told),
 		cmocka_unit_test(test_check_config),
 		cmocka_unit_test(test_a_login_without_the_grants_is_refused),
+		cmocka_unit_test(test_a_login_without_pg_monitor_is_refused),
+		cmocka_unit_test(test_a_login_that_does_not_inherit_is_refused),
+		cmocka_unit_test(test_root_is_refused),
 		cmocka_unit_test(test_a_superuser_is_refused),
 		cmocka_unit_test(test_a_database_without_the_schema_is_refused),
 		cmocka_unit_test(test_another_schema_version_is_refused),

@@ -7,7 +7,7 @@ set -eu
 build=(gcc libc6-dev make pkg-config libpq-dev libuv1-dev libyaml-dev)
 server=(postgresql util-linux procps)
 tests=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev
-	cppcheck valgrind shellcheck)
+	cppcheck valgrind shellcheck pgbouncer openssl libssl-dev)
 
 case ${1:-} in
 demo) packages=("${build[@]}" "${server[@]}") ;;

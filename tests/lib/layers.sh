@@ -13,7 +13,7 @@ BEGIN {
 		floor[names[i]] = i
 
 	# The person'"'"'s tool is a client, not a second daemon.
-	split("base rules pg ctl", may, " ")
+	split("base rules config pg ctl", may, " ")
 	for (i in may)
 		of_ctl[may[i]] = 1
 

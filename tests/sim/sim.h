@@ -57,8 +57,9 @@ enum sim_may_fail {
 
 struct sim_choice {
 	int seats;
-	int fault_permille; /* of requests */
-	int app_pause_ms;   /* 0: no application */
+	int fault_permille;	 /* of requests */
+	int impatience_permille; /* of batches, who wait for them */
+	int app_pause_ms;	 /* 0: no application */
 	int app_writes_late;
 	int has_long_holders;
 	int has_references;
@@ -208,7 +209,7 @@ struct sim {
 	struct sim_app apps[SIM_APPS];
 	struct {
 		int64_t batches, holes, windows, takes, aside, sweeps, retries;
-		int64_t lost, frozen, held;
+		int64_t lost, frozen, held, blocked;
 	} seen;
 };
 

@@ -107,6 +107,7 @@ static void choose_limits(struct sim *w)
 	c->limits.barrier_timeout_ms = 3600000;
 	c->limits.hole_timeout_ms = 3600000;
 	c->limits.trouble_timeout_ms = 3600000;
+	c->limits.max_blocking_us = (int64_t)between(w, 10000, 1000000);
 	if (c->has_long_holders) {
 		c->limits.barrier_timeout_ms = between(w, 2000, 20000);
 		c->limits.hole_timeout_ms = between(w, 2000, 20000);
@@ -122,9 +123,11 @@ static void choose_troubles(struct sim *w)
 {
 	static const int faults[] = { 0, 0, 10, 30, 80, 150, 250 };
 	static const int held[] = { 0, 0, 50, 300, 800 };
+	static const int impatience[] = { 0, 0, 0, 30, 300 };
 	struct sim_choice *c = &w->choice;
 
 	c->seats = 1 + sim_random(w, SIM_SEATS);
+	c->impatience_permille = impatience[sim_random(w, 5)];
 	c->fault_permille = faults[sim_random(w, 7)];
 	c->app_pause_ms = sim_chance(w, 200) ? 0 : 5 + sim_random(w, 300);
 	c->app_writes_late = sim_chance(w, 500);

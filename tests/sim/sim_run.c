@@ -84,8 +84,7 @@ static void count_errors(
 /* What engine/pacer.c would say. */
 static void ask_pacer(struct sim *w, struct sim_run *run, struct run_event *ev)
 {
-	run->is_held =
-		!w->is_quiet && sim_chance(w, w->choice.held_permille);
+	run->is_held = !w->is_quiet && sim_chance(w, w->choice.held_permille);
 	if (run->is_held) {
 		ev->held_by = "held: lag";
 		w->seen.held++;

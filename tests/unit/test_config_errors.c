@@ -3,11 +3,12 @@
 #include "config_check.h"
 
 #define TOP_NAMES                                                              \
-	"    detail: Allowed here: \"databases\", \"daemon\", "               \
+	"    detail: Allowed here: \"databases\", \"daemon\", "                \
 	"\"pace\", \"batch\".\n"
 #define DATABASE_NAMES                                                         \
 	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
-	"\"workers\", \"expected_standbys\", \"optional_standbys\".\n"
+	"\"poll_only\", \"workers\", \"expected_standbys\", "                  \
+	"\"optional_standbys\".\n"
 #define REFUSED_HINT                                                           \
 	"    hint: Write the value itself, in quotes if it begins with "       \
 	"\"*\", \"&\" or \"!\".\n"
@@ -117,15 +118,16 @@ static void test_unknown_options(void **state)
 		"    hint: \"lock_timeout\" belongs into section \"batch\".\n"
 		"f:7:5: unrecognized option \"colour\" of database "
 		"\"shop\"\n" DATABASE_NAMES);
-	check(SHOP "bathc: {}\nlease: 5s\npace: {}\n", 3,
+	check(SHOP "bathc: {}\nlease: 5s\ncolour: {}\n", 3,
 		"f:5:1: unrecognized option \"bathc\"\n" TOP_NAMES
 		"    hint: Perhaps you meant \"batch\".\n"
 		"f:6:1: unrecognized option \"lease\"\n" TOP_NAMES
 		"    hint: \"lease\" belongs into section \"daemon\".\n"
-		"f:7:1: unrecognized option \"space\"\n" TOP_NAMES);
+		"f:7:1: unrecognized option \"colour\"\n" TOP_NAMES);
 	check(SHOP "daemon: {loglevel: info}\n", 1,
 		"f:5:10: unrecognized option \"daemon.loglevel\"\n"
-		"    detail: Allowed here: \"log_level\", \"lease\", "
+		"    detail: Allowed here: \"log_level\", \"log_format\", "
+		"\"lease\", "
 		"\"poll_interval\", \"retention\".\n"
 		"    hint: Perhaps you meant \"log_level\".\n");
 }

@@ -134,6 +134,26 @@ static void test_expected_standbys(void **state)
 		" to 63 bytes.\n");
 }
 
+static void test_poll_only(void **state)
+{
+	(void)state;
+	check(SHOP "    poll_only: true\n", 1,
+		"f:5:16: option \"poll_only\" of database \"shop\" needs "
+		"option \"runner\"\n"
+		"    detail: The control login may go through a connection "
+		"pooler then, the jobs' own logins must not.\n"
+		"    hint: Give the connection string of the server itself as "
+		"\"runner\".\n");
+	check(SHOP "    runner: host=h\n    poll_only: yes\n", 1,
+		"f:6:16: invalid value for option \"poll_only\" of database "
+		"\"shop\": \"yes\"\n"
+		"    detail: Available values: true, false.\n");
+	check(SHOP "    poll_only: [true]\n", 1,
+		"f:5:16: option \"poll_only\" of database \"shop\" must be "
+		"true or false, not a sequence\n"
+		"    detail: Available values: true, false.\n");
+}
+
 static void test_database_names(void **state)
 {
 	static const char invalid[] =
@@ -199,6 +219,7 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_missing_options),
 		cmocka_unit_test(test_expected_standbys),
+		cmocka_unit_test(test_poll_only),
 		cmocka_unit_test(test_database_names),
 		cmocka_unit_test(test_options_that_depend_on_each_other),
 	};

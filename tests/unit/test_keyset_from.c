@@ -55,8 +55,8 @@ static const struct fence fence = {
 static void expect_ctes(struct text *sql, const char *expected)
 {
 	char *end = strstr(sql->data,
-		"SELECT (SELECT pg_catalog.count(*)"
-		" FROM __backfill_w),");
+		"SELECT pg_catalog.cardinality("
+		"__backfill_n.__backfill_w),");
 
 	assert_non_null(end);
 	*end = '\0';

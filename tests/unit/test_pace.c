@@ -73,8 +73,8 @@ static void sample_lag(int64_t ms)
 
 static void expect_held(int was_held, const char *why)
 {
-	assert_true(pace_is_held(&p, next.now_ms, LIMIT_MS, was_held,
-			    &reason) != 0);
+	assert_true(pace_is_held(
+			    &p, next.now_ms, LIMIT_MS, was_held, &reason) != 0);
 	assert_string_equal(reason.data, why);
 }
 

@@ -13,12 +13,12 @@ enum { STEP_MS = 10, HISTORY = 20000, MOST_DAEMONS = 3 };
 
 struct scene {
 	int64_t limit_ms;
-	double capacity;	/* of the standby, bytes/s */
-	double unpaced;		/* what a batch writes, bytes/s */
-	int stops_every_ms;	/* the standby stops replaying … */
-	int stopped_ms;		/* … for so long */
-	double application;	/* WAL of others, bytes/s … */
-	double rush;		/* … and between a third and two thirds */
+	double capacity;    /* of the standby, bytes/s */
+	double unpaced;	    /* what a batch writes, bytes/s */
+	int stops_every_ms; /* the standby stops replaying … */
+	int stopped_ms;	    /* … for so long */
+	double application; /* WAL of others, bytes/s … */
+	double rush;	    /* … and between a third and two thirds */
 	int seconds;
 	int daemons;
 };
@@ -105,8 +105,7 @@ static void sample(struct world *w, struct daemon *d)
 	if (w->now_ms < d->next_sample_ms) {
 		return;
 	}
-	d->next_sample_ms =
-		w->now_ms + (interval_ms < 500 ? interval_ms : 500);
+	d->next_sample_ms = w->now_ms + (interval_ms < 500 ? interval_ms : 500);
 	pace_sample(&d->p, &s);
 	w->rate = d->p.rate;
 	w->rate_set_ms = w->now_ms;
@@ -211,14 +210,17 @@ static void expect(struct scene scene, double peak_limits, double used)
 static void test_slow_standby(void **state)
 {
 	(void)state;
-	expect((struct scene){ .limit_ms = 5000, .capacity = 20e6,
-		       .unpaced = 60e6 },
+	expect(
+		(struct scene){
+			.limit_ms = 5000, .capacity = 20e6, .unpaced = 60e6 },
 		1, 0.9);
-	expect((struct scene){ .limit_ms = 2000, .capacity = 20e6,
-		       .unpaced = 60e6 },
+	expect(
+		(struct scene){
+			.limit_ms = 2000, .capacity = 20e6, .unpaced = 60e6 },
 		1, 0.9);
-	expect((struct scene){ .limit_ms = 5000, .capacity = 2e6,
-		       .unpaced = 60e6 },
+	expect(
+		(struct scene){
+			.limit_ms = 5000, .capacity = 2e6, .unpaced = 60e6 },
 		1, 0.9);
 }
 
@@ -226,23 +228,33 @@ static void test_slow_standby(void **state)
 static void test_rush_of_the_application(void **state)
 {
 	(void)state;
-	expect((struct scene){ .limit_ms = 5000, .capacity = 20e6,
-		       .unpaced = 60e6, .application = 2e6, .rush = 18e6 },
+	expect((struct scene){ .limit_ms = 5000,
+		       .capacity = 20e6,
+		       .unpaced = 60e6,
+		       .application = 2e6,
+		       .rush = 18e6 },
 		1.1, 0.9);
-	expect((struct scene){ .limit_ms = 2000, .capacity = 20e6,
-		       .unpaced = 60e6, .application = 2e6, .rush = 18e6 },
+	expect((struct scene){ .limit_ms = 2000,
+		       .capacity = 20e6,
+		       .unpaced = 60e6,
+		       .application = 2e6,
+		       .rush = 18e6 },
 		1.25, 0.85);
 }
 
 static void test_replay_in_bursts(void **state)
 {
 	(void)state;
-	expect((struct scene){ .limit_ms = 5000, .capacity = 40e6,
-		       .unpaced = 60e6, .stops_every_ms = 1000,
+	expect((struct scene){ .limit_ms = 5000,
+		       .capacity = 40e6,
+		       .unpaced = 60e6,
+		       .stops_every_ms = 1000,
 		       .stopped_ms = 800 },
 		1, 0.8);
-	expect((struct scene){ .limit_ms = 5000, .capacity = 40e6,
-		       .unpaced = 60e6, .stops_every_ms = 4000,
+	expect((struct scene){ .limit_ms = 5000,
+		       .capacity = 40e6,
+		       .unpaced = 60e6,
+		       .stops_every_ms = 4000,
 		       .stopped_ms = 3200 },
 		1.1, 0.6);
 }
@@ -250,8 +262,9 @@ static void test_replay_in_bursts(void **state)
 static void test_fast_standby(void **state)
 {
 	(void)state;
-	expect((struct scene){ .limit_ms = 5000, .capacity = 600e6,
-		       .unpaced = 60e6 },
+	expect(
+		(struct scene){
+			.limit_ms = 5000, .capacity = 600e6, .unpaced = 60e6 },
 		0.1, 0.085);
 }
 
@@ -259,11 +272,15 @@ static void test_fast_standby(void **state)
 static void test_three_daemons(void **state)
 {
 	(void)state;
-	expect((struct scene){ .limit_ms = 5000, .capacity = 20e6,
-		       .unpaced = 60e6, .daemons = 3 },
+	expect((struct scene){ .limit_ms = 5000,
+		       .capacity = 20e6,
+		       .unpaced = 60e6,
+		       .daemons = 3 },
 		1, 0.9);
-	expect((struct scene){ .limit_ms = 5000, .capacity = 2e6,
-		       .unpaced = 60e6, .daemons = 3 },
+	expect((struct scene){ .limit_ms = 5000,
+		       .capacity = 2e6,
+		       .unpaced = 60e6,
+		       .daemons = 3 },
 		1, 0.9);
 }
 
