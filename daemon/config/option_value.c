@@ -51,6 +51,11 @@ static const char *string_at(const struct option_def *o, const void *base)
 	return *(char *const *)((const char *)base + o->offset);
 }
 
+static int bool_at(const struct option_def *o, const void *base)
+{
+	return *(const int *)((const char *)base + o->offset);
+}
+
 int option_is_equal(const struct option_def *o, const void *a, const void *b)
 {
 	struct list first, second;
@@ -63,6 +68,8 @@ int option_is_equal(const struct option_def *o, const void *a, const void *b)
 		first = list_at(o, a);
 		second = list_at(o, b);
 		return lists_are_equal(&first, &second);
+	case OPTION_BOOL:
+		return bool_at(o, a) == bool_at(o, b);
 	default:
 		return option_number(o, a) == option_number(o, b);
 	}
@@ -92,6 +99,9 @@ void option_swap(const struct option_def *o, void *a, void *b)
 	case OPTION_ENUM:
 		swap_bytes(
 			first + o->offset, second + o->offset, sizeof(char *));
+		return;
+	case OPTION_BOOL:
+		swap_bytes(first + o->offset, second + o->offset, sizeof(int));
 		return;
 	default:
 		swap_bytes(
@@ -135,6 +145,9 @@ void option_add_value(
 				out, "%s%s", i > 0 ? ", " : "", list.items[i]);
 		}
 		text_add(out, "]");
+		return;
+	case OPTION_BOOL:
+		text_add(out, bool_at(o, base) ? "true" : "false");
 		return;
 	default:
 		option_add_number(o, option_number(o, base), out);

@@ -292,7 +292,6 @@ static void on_interval(uv_timer_t *timer)
 
 	if (p->clients == NULL) {
 		(void)uv_timer_stop(timer);
-		pacer_forget(p);
 	}
 	/* The last one tells that nobody is left to share with. */
 	ask(p);
@@ -305,6 +304,11 @@ void pacer_join(struct pacer *p, struct pacer_client *c)
 {
 	c->next = p->clients;
 	c->is_held = 0;
+	if (p->clients == NULL) {
+		/* Of another hour. */
+		pace_init(&p->pace, p->standbys, p->pace.count);
+		p->version = -1;
+	}
 	p->clients = c;
 	p->clients_count++;
 	take_limits(p);

@@ -99,7 +99,7 @@ static int is_stale(const struct pace *p, uint64_t now_ms)
 static void add_no_sample(
 	struct text *reason, const struct pace *p, uint64_t now_ms)
 {
-	if (!p->has_sample) {
+	if (p->sampled_ms == 0) {
 		text_add(reason, "replay lag is unknown: not measured yet");
 		return;
 	}

@@ -77,7 +77,8 @@ struct pace {
 /* standbys: borrowed, with name and is_optional set and all else 0. */
 void pace_init(struct pace *p, struct lag_standby *standbys, size_t count);
 
-/* The connection was lost: what was known is no more. */
+/* What was known is no more: the connection was lost, or nobody has asked for
+ * a while. */
 void pace_forget(struct pace *p);
 
 /* Changes rate, for the caller to share. */

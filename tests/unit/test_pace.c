@@ -170,10 +170,12 @@ static void test_old_sample_holds(void **state)
 	expect_held(0,
 		"held: replay lag is unknown: no sample for 2.3 s -> goes on"
 		" when it is known and below 2.5 s");
+	next.now_ms -= 2000;
+	expect_free(0);
 	pace_forget(&p);
 	expect_held(0,
-		"held: replay lag is unknown: not measured yet -> goes on when"
-		" it is known and below 2.5 s");
+		"held: replay lag is unknown: no sample for 0.3 s -> goes on"
+		" when it is known and below 2.5 s");
 }
 
 /* Behind by more than the limit at the first look, for how long is unknown:
