@@ -69,7 +69,6 @@ static void cut(void)
 static void test_control_connection_stays_away(void **state)
 {
 	struct daemon *d;
-	char line[160];
 	int64_t job;
 
 	(void)state;
@@ -80,14 +79,12 @@ static void test_control_connection_stays_away(void **state)
 	/* Of the lag as it was when it was cut nothing is left. */
 	lag_wait_signal("standby1", "age > '3s'");
 	gate_open();
-	(void)snprintf(line, sizeof line,
-		"job %lld: held: replay lag of standby \"standby1\" is"
-		" unknown: no sample for ",
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT seq = 3 FROM backfill.ranges WHERE job_id = %lld",
 		(long long)job);
-	daemon_wait_log(d, line, SHOP_WAIT_SECONDS);
-	cluster_pause_replay(lag_standby);
 	wait_attempts(d, 2);
 	assert_int_equal(batches(job), 3);
+	lag_let_lag();
 
 	sql_exec(shop.db, "ALTER ROLE backfilld LOGIN");
 	lag_wait_signal("standby1", "value > limit_value");
@@ -116,7 +113,7 @@ static void test_control_connection_is_cut_again_and_again(void **state)
 			CONTROL);
 		assert_int_equal(batches(job), 3);
 	}
-	lag_wait_signal("standby1", "age < '1s' AND value > limit_value");
+	lag_wait_signal("standby1", "age < '2s' AND value > limit_value");
 	lag_wait_held(job, LAG_ABOVE("standby1"));
 	lag_assert_still(job, 3);
 	cluster_resume_replay(lag_standby);
@@ -143,7 +140,8 @@ static void test_cuts_while_the_job_runs(void **state)
 	lag_finish("cuts", job);
 }
 
-/* The server itself was away, the standby is paused since before. */
+/* The server itself was away. A standby whose replay is paused does not come
+ * back before that ends (the startup process asks for WAL, which waits). */
 static void test_server_restarted(void **state)
 {
 	int64_t job;
@@ -159,10 +157,8 @@ static void test_server_restarted(void **state)
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
 		"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s)",
 		CONTROL);
-	lag_wait_signal("standby1",
-		"age < '1s' AND value > limit_value AND EXISTS"
-		" (SELECT FROM pg_stat_replication)");
-	lag_wait_held(job, LAG_ABOVE("standby1"));
+	lag_wait_signal("standby1", "age < '2s' AND value IS NULL");
+	lag_wait_held(job, LAG_UNKNOWN("standby1", "not connected"));
 	lag_assert_still(job, 3);
 	cluster_resume_replay(lag_standby);
 	lag_finish("restarted", job);

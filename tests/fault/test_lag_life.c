@@ -104,7 +104,7 @@ static void test_stop_all(void **state)
 static void test_run_window_ends(void **state)
 {
 	(void)state;
-	start_held("window", LAG_DAEMON LAG_PACE);
+	start_held("hours", LAG_DAEMON LAG_PACE);
 	sql_exec(shop.app,
 		"UPDATE backfill.jobs SET run_window ="
 		" (SELECT to_char(t, 'HH24:MI') || '-'"
@@ -205,9 +205,14 @@ static void test_frozen(void **state)
 	lag_wait_held(job, LAG_ABOVE("standby1"));
 	lag_assert_still(job, 3);
 	assert_int_equal(kill(daemon_pid(d), SIGCONT), 0);
-	daemon_wait_log(d, "has another owner -> another daemon has it", 60);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT lease_until > clock_timestamp() FROM backfill.daemons"
+		" WHERE pid = %d",
+		(int)daemon_pid(d));
 	lag_assert_still(job, 3);
 	finish();
+	daemon_wait_log(d, "has another owner -> another daemon has it",
+		SHOP_WAIT_SECONDS);
 }
 
 #define TEST(test) cmocka_unit_test_teardown(test, lag_clean)

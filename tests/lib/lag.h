@@ -11,7 +11,7 @@
 
 #include "shop.h"
 
-enum { LAG_ROWS = 100, LAG_BATCH = 10, LAG_GATE = 25 };
+enum { LAG_ROWS = 100, LAG_BATCH = 10, LAG_GATE = 20 };
 
 /* What a held job's reason must be, as a regular expression of PostgreSQL's,
  * where the limit is 2 s: the lag of a standby is above it; or is unknown,
@@ -45,6 +45,9 @@ struct daemon *lag_daemon(const char *standbys, const char *sections);
 
 /* Restart the primary, with new connections of shop's to it. */
 void lag_restart_primary(void);
+
+/* Replay is paused, and the server says that the lag is above 3 s. */
+void lag_let_lag(void);
 
 /* Freeze the standby's process that receives WAL, and continue it. */
 void lag_freeze_receiver(void);
