@@ -336,27 +336,29 @@ static void test_who_does_not_count(void **state)
 	PQfinish(control);
 }
 
+/* Whether the batch is cancelled when the daemon asks for it. */
+static int unblock(PGconn *control, int longest_ms)
+{
+	return sql_true(control,
+		"SELECT u FROM backfill.ranges r,"
+		" backfill.unblock(r.owner, r.job_id, r.epoch, %d) u"
+		" WHERE r.job_id = %lld",
+		longest_ms, (long long)job);
+}
+
 /* Asked for, and over by then, or not yet for long: the batch stays. */
 static void test_nobody_has_waited(void **state)
 {
 	PGconn *control = cluster_connect(shop.cluster, "shop", "backfilld");
-	const char *ask = "SELECT u FROM backfill.ranges r,"
-			  " backfill.unblock(r.owner, r.job_id, r.epoch, %d) u"
-			  " WHERE r.job_id = %lld";
 	const char *began;
-	char sql[200];
 
 	(void)state;
 	hold_batch("patient", ROWS);
 	began = batch_began(runner_pid("patient"));
-	(void)snprintf(sql, sizeof sql, ask, 0, (long long)job);
-	assert_false(sql_true(control, "%s", sql));
+	assert_false(unblock(control, 0));
 	sql_async(front, "UPDATE patient SET pad = 'mine' WHERE id = 50");
-	(void)snprintf(sql, sizeof sql, ask, 600000, (long long)job);
-	assert_false(sql_true(control, "%s", sql));
+	assert_false(unblock(control, 600000));
 	assert_string_equal(batch_began(runner_pid("patient")), began);
-	(void)snprintf(sql, sizeof sql, ask, 0, (long long)job);
-	assert_true(sql_true(control, "%s", sql));
 	sql_async_wait(front);
 	assert_int_equal(changed(), 0);
 	finish(ROWS);
