@@ -109,8 +109,7 @@ static int may_log_in(struct check *c, const PGresult *row, int i,
 			ctl_value(row, i, "database"), ident);
 	}
 	if (limit >= 0 && limit < (double)connections) {
-		tell_failure(c, kind, name,
-			"its connection limit is too small",
+		tell_failure(c, kind, name, "its connection limit is too small",
 			"ALTER ROLE %s CONNECTION LIMIT %lld;", ident,
 			(long long)connections);
 	}
@@ -269,7 +268,7 @@ static int may_run_jobs(struct check *c, const PGresult *rows, int i)
 
 int ctl_check_runners(struct check *c, const char *conninfo)
 {
-	char *names = ctl_check_array(c->runners);
+	char *names = ctl_check_array(&c->runners);
 	const char *const values[] = { names, c->control };
 	PGresult *rows = ctl_query(c->ctl, RUNNERS, 2, values);
 
