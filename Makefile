@@ -10,6 +10,8 @@ BINDIR ?= $(PREFIX)/bin
 SYSCONFDIR ?= /etc
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DESTDIR ?=
 
 VARIANT ?= release
@@ -43,8 +45,9 @@ all_cflags = -std=c11 -D_GNU_SOURCE -DBACKFILLD_VERSION='"$(VERSION)"' \
 	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) \
 	$(CPPFLAGS) $(CFLAGS)
 all_ldflags = $(sanitize) $(LDFLAGS)
-libs = $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) $(LDLIBS)
+libs = $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm $(LDLIBS)
 test_libs = $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
+server_test_libs = $(shell $(PKG_CONFIG) --libs libssl 2>/dev/null)
 
 # Everything but the two mains goes into one archive: the programs and the
 # tests link against it.
@@ -138,7 +141,7 @@ $(BUILD)/tests/integration/test_sim_honest: $(sim_objects)
 
 $(server_tests): $(BUILD)/%: $(BUILD)/%.o $(test_helpers) $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $(filter %.o,$^) \
-		$(archive) $(test_libs) $(libs)
+		$(archive) $(test_libs) $(server_test_libs) $(libs)
 
 # The second make sees the packages that the first one installed.
 check:
@@ -225,6 +228,7 @@ cppcheck:
 # ---- installing
 
 manuals := $(wildcard conf/man/*.[1-8])
+units := $(wildcard systemd/*.service)
 
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DATADIR)/backfilld/sql' \
@@ -239,6 +243,16 @@ install: all
 	$(foreach page,$(manuals),install -D -m 644 $(page) \
 		'$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir \
 		$(page))' &&) true
+	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)'
+	@# The units name the default places.
+	for unit in $(units); do \
+		sed -e 's,/usr/local/bin/,$(BINDIR)/,' \
+			-e 's,/etc/backfilld/,$(SYSCONFDIR)/backfilld/,' \
+			"$$unit" > '$(DESTDIR)$(UNITDIR)/'"$${unit##*/}" && \
+		chmod 644 '$(DESTDIR)$(UNITDIR)/'"$${unit##*/}" || exit; \
+	done
+	install -m 644 systemd/backfilld.sysusers \
+		'$(DESTDIR)$(SYSUSERSDIR)/backfilld.conf'
 
 # The configuration is the operator's and stays.
 uninstall:
@@ -247,6 +261,8 @@ uninstall:
 	$(foreach page,$(manuals),rm -f \
 		'$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir \
 		$(page))' &&) true
+	rm -f $(foreach unit,$(units),'$(DESTDIR)$(UNITDIR)/$(notdir $(unit))') \
+		'$(DESTDIR)$(SYSUSERSDIR)/backfilld.conf'
 
 clean:
 	rm -rf build

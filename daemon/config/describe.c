@@ -15,8 +15,13 @@ static const char preamble[] =
 	"out has\n"
 	"# its default. Times have a unit: us, ms, s, min, h, d; sizes: B, kB, "
 	"MB, GB, TB.\n"
-	"# Anchors, aliases and tags are not allowed. The file is read at "
-	"start.\n"
+	"# Anchors, aliases and tags are not allowed.\n"
+	"#\n"
+	"# The file is read at start, and again at SIGHUP (systemctl reload): "
+	"where an\n"
+	"# option tells when, a new value of it takes effect then; the others "
+	"need a\n"
+	"# restart. A file with an error changes nothing.\n"
 	"#\n"
 	"# \"backfilld --check-config\" tells everything that is wrong with "
 	"this file;\n"
@@ -45,6 +50,9 @@ static void add_comment(struct text *out, size_t indent, const char *words)
 
 static const char *shown_default(const struct option_def *o)
 {
+	if (o->type == OPTION_STRING_LIST) {
+		return "[]";
+	}
 	return o->default_text[0] == '\0' ? "\"\"" : o->default_text;
 }
 
@@ -64,6 +72,9 @@ static void add_facts(
 		option_add_range(o, &facts);
 	}
 	text_add(&facts, ".");
+	if (o->reload != RELOAD_NEVER) {
+		text_addf(&facts, " Reloaded: %s.", option_reload_name(o));
+	}
 	add_comment(out, indent, facts.data);
 	text_close(&facts);
 }

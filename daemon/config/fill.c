@@ -13,7 +13,10 @@
 #include "config/option.h"
 #include "config/order.h"
 
-enum { LABEL_MAX_BYTES = 160 };
+enum {
+	LABEL_MAX_BYTES = 160,
+	STANDBY_MAX_BYTES = 63 /* NAMEDATALEN - 1 */
+};
 
 struct loader {
 	struct config *config;
@@ -45,7 +48,8 @@ static void set_defaults(const struct target *t)
 
 	for (o = option_table; o->name != NULL; o++) {
 		if (strcmp(o->section, t->section) == 0 &&
-			o->default_text != NULL) {
+			o->default_text != NULL &&
+			o->type != OPTION_STRING_LIST) {
 			int rc = option_store(
 				o, o->default_text, t->base, o->name, &e);
 
@@ -244,26 +248,77 @@ static void check_name(
 	}
 }
 
-/* A daemon that only ignored the list would promise what it does not do. */
+static int is_listed(char *const *names, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(names[i], name) == 0) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* A name that cannot be one would hold all jobs for ever; one that stands
+ * twice leaves open whether it may be away. */
+static void check_standby(struct loader *l, const struct node *list,
+	char *const *names, size_t i, const struct config_database *db,
+	const char *owner)
+{
+	int is_twice = is_listed(names, i, names[i]) ||
+		(names == db->optional_standbys &&
+			is_listed(db->expected_standbys,
+				db->expected_standbys_count, names[i]));
+	size_t length = strlen(names[i]);
+	struct err *e;
+
+	if (is_twice) {
+		e = problems_add(l->problems, list->at);
+		err_set(e, BFE_INPUT, "standby \"%s\" of %s is listed twice",
+			names[i], owner);
+	} else if (length == 0 || length > STANDBY_MAX_BYTES) {
+		e = problems_add(l->problems, list->at);
+		err_set(e, BFE_INPUT,
+			"option \"%s\" of %s: invalid name of a standby",
+			list->key, owner);
+		err_set_detail(e,
+			"An application_name, or the name of a slot, has 1 to"
+			" %d bytes.",
+			STANDBY_MAX_BYTES);
+	}
+}
+
 static void check_standbys(struct loader *l, const struct config_database *db,
 	const struct node *mapping, const char *owner)
 {
 	const struct node *n = node_find(mapping, "expected_standbys");
+
+	for (size_t i = 0; i < db->expected_standbys_count; i++) {
+		check_standby(l, n, db->expected_standbys, i, db, owner);
+	}
+	n = node_find(mapping, "optional_standbys");
+	for (size_t i = 0; i < db->optional_standbys_count; i++) {
+		check_standby(l, n, db->optional_standbys, i, db, owner);
+	}
+}
+
+/* A runner keeps settings in its session, which a pooler would hand on. */
+static void check_runner(struct loader *l, const struct config_database *db,
+	const struct node *mapping, const char *owner)
+{
 	struct err *e;
 
-	if (db->expected_standbys_count == 0) {
+	if (!db->poll_only || db->runner[0] != '\0') {
 		return;
 	}
-	e = problems_add(l->problems, n->at);
+	e = problems_add(l->problems, node_find(mapping, "poll_only")->at);
 	err_set(e, BFE_INPUT,
-		"option \"expected_standbys\" of %s must be empty in this "
-		"version",
-		owner);
+		"option \"poll_only\" of %s needs option \"runner\"", owner);
 	err_set_detail(e,
-		"Pacing by replication lag is not built yet: a "
-		"daemon that ignored the list would let you believe "
-		"that its jobs wait for these standbys.");
-	err_set_hint(e, "Write \"expected_standbys: []\".");
+		"The control login may go through a connection pooler then, "
+		"the jobs' own logins must not.");
+	err_set_hint(e,
+		"Give the connection string of the server itself as "
+		"\"runner\".");
 }
 
 static struct config_database *add_database(struct config *c)
@@ -298,6 +353,7 @@ static void read_database(struct loader *l, const struct node *list,
 	set_defaults(&t);
 	read_options(l, &t, mapping);
 	check_standbys(l, db, mapping, owner);
+	check_runner(l, db, mapping, owner);
 }
 
 static void read_databases(

@@ -9,7 +9,7 @@
 #include <yaml.h>
 
 #include "base/mem.h"
-#include "config/utf8.h"
+#include "config/encoding.h"
 
 /* The options are three deep; more is refused before it can cost stack. */
 enum { MAX_DEPTH = 8 };
@@ -391,7 +391,7 @@ struct node *node_read(
 	const char *wrong;
 	struct node *root;
 
-	wrong = utf8_check(yaml, length, &at);
+	wrong = encoding_check(yaml, length, &at);
 	if (wrong != NULL) {
 		err_set(problems_add(problems, at), BFE_INPUT, "%s", wrong);
 		return NULL;

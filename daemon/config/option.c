@@ -125,29 +125,11 @@ const char *option_type_name(const struct option_def *o)
 		[OPTION_TIME] = "a time",
 		[OPTION_BYTES] = "a size",
 		[OPTION_ENUM] = "a word",
+		[OPTION_BOOL] = "true or false",
 		[OPTION_STRING_LIST] = "a list of strings",
 	};
 
 	return names[o->type];
-}
-
-static void add_number(
-	const struct option_def *o, int64_t value, struct text *out)
-{
-	char buffer[32];
-
-	switch (o->type) {
-	case OPTION_TIME:
-		text_add(out,
-			units_format_time_ms(buffer, sizeof buffer, value));
-		break;
-	case OPTION_BYTES:
-		text_add(out, units_format_bytes(buffer, sizeof buffer, value));
-		break;
-	default:
-		text_addf(out, "%lld", (long long)value);
-		break;
-	}
 }
 
 void option_add_range(const struct option_def *o, struct text *out)
@@ -156,9 +138,9 @@ void option_add_range(const struct option_def *o, struct text *out)
 	case OPTION_COUNT:
 	case OPTION_TIME:
 	case OPTION_BYTES:
-		add_number(o, o->min, out);
+		option_add_number(o, o->min, out);
 		text_add(out, " to ");
-		add_number(o, o->max, out);
+		option_add_number(o, o->max, out);
 		if (o->zero != NULL) {
 			text_addf(out, ", or 0: %s", o->zero);
 		}
@@ -167,6 +149,9 @@ void option_add_range(const struct option_def *o, struct text *out)
 		for (size_t i = 0; o->values[i] != NULL; i++) {
 			text_addf(out, "%s%s", i > 0 ? ", " : "", o->values[i]);
 		}
+		break;
+	case OPTION_BOOL:
+		text_add(out, "true, false");
 		break;
 	case OPTION_STRING:
 	case OPTION_STRING_LIST:
@@ -186,8 +171,9 @@ void option_explain(const struct option_def *o, struct err *e)
 			"\"[]\".");
 	} else if (range.length > 0) {
 		err_set_detail(e, "%s: %s.",
-			o->type == OPTION_ENUM ? "Available values"
-					       : "Valid range",
+			o->type == OPTION_ENUM || o->type == OPTION_BOOL
+				? "Available values"
+				: "Valid range",
 			range.data);
 	}
 	text_close(&range);
@@ -266,6 +252,19 @@ static int store_number(const struct option_def *o, const char *text,
 	return 0;
 }
 
+/* Only as YAML 1.2 writes them: "no" and "off" are words there. */
+static int store_bool(const struct option_def *o, const char *text, void *base,
+	const char *label, struct err *e)
+{
+	int value = strcmp(text, "true") == 0;
+
+	if (!value && strcmp(text, "false") != 0) {
+		return refuse(o, text, label, 0, e);
+	}
+	*(int *)((char *)base + o->offset) = value;
+	return 0;
+}
+
 static void store_string(
 	const struct option_def *o, const char *text, void *base)
 {
@@ -289,6 +288,8 @@ int option_store(const struct option_def *o, const char *text, void *base,
 		if (o->values[i] == NULL) {
 			return refuse(o, text, label, 0, e);
 		}
+	} else if (o->type == OPTION_BOOL) {
+		return store_bool(o, text, base, label, e);
 	} else if (o->type != OPTION_STRING) {
 		return store_number(o, text, base, label, e);
 	}

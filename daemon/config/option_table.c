@@ -15,6 +15,8 @@
 static const char *const log_levels[] = { "error", "warning", "notice", "info",
 	"debug", NULL };
 
+static const char *const log_formats[] = { "text", "json", NULL };
+
 static const char *const commit_modes[] = { "off", "local", "remote_write",
 	"on", "remote_apply", NULL };
 
@@ -22,6 +24,9 @@ const struct option_section option_sections[] = {
 	{ "databases",
 		"The databases that this daemon works for, one item each." },
 	{ "daemon", "The daemon itself." },
+	{ "pace",
+		"How the daemon spares the server, its standbys and the "
+		"application." },
 	{ "batch", "What jobs do that do not say otherwise." },
 	{ NULL, NULL },
 };
@@ -53,6 +58,16 @@ const struct option_def option_table[] = {
 			"user is added per job. Empty: as dsn.",
 	},
 	{
+		.section = "databases", .name = "poll_only",
+		.type = OPTION_BOOL, .default_text = "false",
+		.offset = IN_DATABASE(poll_only),
+		.help = "Whether the control login goes through a connection "
+			"pooler such as PgBouncer: no LISTEN, the queue is "
+			"looked at every poll_interval only. The jobs' own "
+			"logins need a direct connection all the same, which "
+			"runner must name.",
+	},
+	{
 		.section = "databases", .name = "workers",
 		.type = OPTION_COUNT, .default_text = "2",
 		.min = 1, .max = 64,
@@ -65,16 +80,36 @@ const struct option_def option_table[] = {
 		.offset = IN_DATABASE(expected_standbys),
 		.count_offset = IN_DATABASE(expected_standbys_count),
 		.help = "The standbys whose replay lag holds the jobs back. "
-			"There is no default: [] says that there are none, "
-			"on purpose, and this version allows nothing else.",
+			"By application_name or name of the slot. There is "
+			"no default: [] says that there are none, on purpose, "
+			"and no job waits for one.",
+	},
+	{
+		.section = "databases", .name = "optional_standbys",
+		.type = OPTION_STRING_LIST, .default_text = "",
+		.offset = IN_DATABASE(optional_standbys),
+		.count_offset = IN_DATABASE(optional_standbys_count),
+		.help = "The same of standbys that may be away: they are left "
+			"out when nothing was known of them for "
+			"pace.optional_standby_timeout.",
 	},
 	{
 		.section = "daemon", .name = "log_level",
 		.type = OPTION_ENUM, .default_text = "info",
 		.values = log_levels,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(log_level),
 		.help = "The least urgent messages that are written to "
 			"standard error.",
+	},
+	{
+		.section = "daemon", .name = "log_format",
+		.type = OPTION_ENUM, .default_text = "text",
+		.values = log_formats,
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(log_format),
+		.help = "How messages are written: text, or JSON with time, "
+			"level and message, an object per line.",
 	},
 	{
 		.section = "daemon", .name = "lease",
@@ -88,6 +123,7 @@ const struct option_def option_table[] = {
 		.section = "daemon", .name = "poll_interval",
 		.type = OPTION_TIME, .default_text = "5s",
 		.min = 100 * MS, .max = 10 * MINUTE,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(poll_interval_ms),
 		.help = "How often the queue is looked at when no "
 			"notification comes.",
@@ -96,14 +132,46 @@ const struct option_def option_table[] = {
 		.section = "daemon", .name = "retention",
 		.type = OPTION_TIME, .default_text = "90d",
 		.min = 1 * DAY, .max = 3650 * DAY,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(retention_ms),
 		.help = "How long jobs that ended are kept, with all that "
 			"belongs to them.",
 	},
 	{
+		.section = "pace", .name = "max_replication_lag",
+		.type = OPTION_TIME, .default_text = "5s",
+		.min = 100 * MS, .max = 1 * HOUR,
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(max_replication_lag_ms),
+		.help = "No batch begins while the replay of an expected "
+			"standby is further behind, or its lag is unknown; "
+			"it goes on below half of it. The rate of work aims "
+			"at half of it.",
+	},
+	{
+		.section = "pace", .name = "optional_standby_timeout",
+		.type = OPTION_TIME, .default_text = "10min",
+		.min = 1 * SECOND, .max = 1 * DAY,
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(optional_standby_timeout_ms),
+		.help = "How long jobs wait for one of optional_standbys "
+			"whose lag is unknown.",
+	},
+	{
+		.section = "pace", .name = "max_blocking_time",
+		.type = OPTION_TIME, .default_text = "1s",
+		.min = 10 * MS, .max = 1 * MINUTE,
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(max_blocking_time_ms),
+		.help = "How long an application may wait for a lock of a "
+			"batch. Then the batch is cancelled and tried again "
+			"with half its rows, or fewer.",
+	},
+	{
 		.section = "batch", .name = "batch_rows",
 		.type = OPTION_COUNT, .default_text = "1000",
 		.min = 1, .max = 1000000,
+		.reload = RELOAD_AT_BATCH,
 		.offset = IN_CONFIG(batch_rows),
 		.help = "The rows that the first batch reads; later ones "
 			"follow from target_batch_time.",
@@ -112,6 +180,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "max_batch_rows",
 		.type = OPTION_COUNT, .default_text = "20000",
 		.min = 1, .max = 1000000,
+		.reload = RELOAD_AT_BATCH,
 		.offset = IN_CONFIG(max_batch_rows),
 		.help = "The most rows that a batch reads. Must not be less "
 			"than batch_rows.",
@@ -120,6 +189,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "target_batch_time",
 		.type = OPTION_TIME, .default_text = "250ms",
 		.min = 10 * MS, .max = 1 * MINUTE,
+		.reload = RELOAD_AT_BATCH,
 		.offset = IN_CONFIG(target_batch_time_ms),
 		.help = "How long a batch should take; its rows are locked "
 			"as long.",
@@ -128,6 +198,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "max_batch_wal",
 		.type = OPTION_BYTES, .default_text = "16MB",
 		.min = 1 * MEGABYTE, .max = 1024 * MEGABYTE,
+		.reload = RELOAD_AT_BATCH,
 		.offset = IN_CONFIG(max_batch_wal_bytes),
 		.help = "Batches that write more WAL are made smaller.",
 	},
@@ -135,6 +206,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "lock_timeout",
 		.type = OPTION_TIME, .default_text = "500ms",
 		.min = 10 * MS, .max = 10 * SECOND,
+		.reload = RELOAD_AT_CONNECT,
 		.offset = IN_CONFIG(lock_timeout_ms),
 		.help = "How long a statement waits for a lock. Must be less "
 			"than statement_timeout; keep it below the server's "
@@ -145,6 +217,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "statement_timeout",
 		.type = OPTION_TIME, .default_text = "30s",
 		.min = 100 * MS, .max = 1 * HOUR,
+		.reload = RELOAD_AT_CONNECT,
 		.offset = IN_CONFIG(statement_timeout_ms),
 		.help = "How long a statement runs before the server cancels "
 			"it.",
@@ -154,6 +227,7 @@ const struct option_def option_table[] = {
 		.name = "idle_in_transaction_session_timeout",
 		.type = OPTION_TIME, .default_text = "2s",
 		.min = 100 * MS, .max = 1 * MINUTE,
+		.reload = RELOAD_AT_CONNECT,
 		.offset = IN_CONFIG(idle_in_transaction_session_timeout_ms),
 		.help = "How long the server keeps the locks of a daemon that "
 			"froze inside a transaction.",
@@ -163,6 +237,7 @@ const struct option_def option_table[] = {
 		.type = OPTION_TIME, .default_text = "2s",
 		.min = 100 * MS, .max = 1 * MINUTE,
 		.zero = "never",
+		.reload = RELOAD_AT_CONNECT,
 		.offset = IN_CONFIG(client_connection_check_interval_ms),
 		.help = "How often the server looks, while a statement runs, "
 			"whether the daemon is still there (PostgreSQL 14 and "
@@ -172,6 +247,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "synchronous_commit",
 		.type = OPTION_ENUM, .default_text = "local",
 		.values = commit_modes,
+		.reload = RELOAD_AT_CONNECT,
 		.offset = IN_CONFIG(synchronous_commit),
 		.help = "PostgreSQL's parameter of this name, for the "
 			"transactions of batches.",
@@ -180,6 +256,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "barrier_timeout",
 		.type = OPTION_TIME, .default_text = "1h",
 		.min = 1 * SECOND, .max = 7 * DAY,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(barrier_timeout_ms),
 		.help = "How long a job waits for transactions that may have "
 			"written to its table, when it begins and at each "
@@ -189,6 +266,7 @@ const struct option_def option_table[] = {
 		.section = "batch", .name = "hole_timeout",
 		.type = OPTION_TIME, .default_text = "1h",
 		.min = 1 * SECOND, .max = 7 * DAY,
+		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(hole_timeout_ms),
 		.help = "How long a job tries again to lock the rows that "
 			"others held when it passed, before it fails.",

@@ -61,7 +61,8 @@ static int is_setting(const PGresult *settings, const char *column)
 static const char *when_unset(const char *column)
 {
 	return strcmp(column, "run_window") == 0 ||
-			strcmp(column, "pause_after_rows") == 0
+			strcmp(column, "pause_after_rows") == 0 ||
+			strcmp(column, "max_rows_per_second") == 0
 		? "-"
 		: "(configuration's)";
 }

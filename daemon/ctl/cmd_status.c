@@ -34,7 +34,16 @@ enum { STATE_COLUMN = 46 };
 	" extract(epoch FROM clock_timestamp() - p.submitted_at) AS age_s,"    \
 	" extract(epoch FROM coalesce(p.finished_at, clock_timestamp())"       \
 	"  - p.started_at) AS elapsed_s,"                                      \
-	" extract(epoch FROM clock_timestamp() - p.finished_at) AS ended_s"    \
+	" extract(epoch FROM clock_timestamp() - p.finished_at) AS ended_s,"   \
+	" round(1000 * extract(epoch FROM p.batch_time)) AS batch_ms,"         \
+	" round(1000 * extract(epoch FROM p.pause)) AS pause_ms,"              \
+	" extract(epoch FROM p.paced) AS paced_s,"                             \
+	" (SELECT string_agg(format('%s %s/%ss', s.target,"                    \
+	"   coalesce(round(s.value::numeric, 1)::text, '-'), s.limit_value),"  \
+	"   ', ' ORDER BY s.target)"                                           \
+	"  FROM (SELECT DISTINCT ON (n.target) n.* FROM backfill.signals n"    \
+	"   WHERE n.signal = 'replication_lag'"                                \
+	"   ORDER BY n.target, n.age) s) AS lags"                              \
 	" FROM backfill.progress p"                                            \
 	" WHERE p.id = $1::bigint OR ($1 IS NULL"                              \
 	"  AND p.state IN ('queued', 'running', 'paused')) ORDER BY p.id"
@@ -142,6 +151,28 @@ static void add_speed(struct text *t, const PGresult *jobs, int row)
 			elapsed, ctl_number(jobs, row, "elapsed_s")));
 }
 
+/* How long batches take and how long it is quiet between them; what the
+ * standbys are behind, and may be. */
+static void add_pace(struct text *t, const PGresult *jobs, int row)
+{
+	char paced[FORMAT_BYTES];
+	const char *pause = ctl_value(jobs, row, "pause_ms");
+
+	if (ctl_is_null(jobs, row, "batch_ms")) {
+		return;
+	}
+	text_addf(t, "  pace batch %sms  pause %s%s",
+		ctl_value(jobs, row, "batch_ms"), *pause == '\0' ? "-" : pause,
+		*pause == '\0' ? "" : "ms");
+	text_addf(t, " (%s in all)",
+		ctl_format_duration(paced, ctl_number(jobs, row, "paced_s")));
+	if (!ctl_is_null(jobs, row, "lags")) {
+		text_add(t, "  lag ");
+		ctl_format_inert(t, ctl_value(jobs, row, "lags"));
+	}
+	text_add(t, "\n");
+}
+
 /* A job that ended has no rate and no time left. */
 static void add_end(struct text *t, const PGresult *jobs, int row)
 {
@@ -231,6 +262,7 @@ static void add_card(struct text *t, const PGresult *jobs, int row)
 		add_bar(t, jobs, row);
 		if (ctl_is_null(jobs, row, "finished_at")) {
 			add_speed(t, jobs, row);
+			add_pace(t, jobs, row);
 		} else {
 			add_end(t, jobs, row);
 		}

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "rules/units.h"
+
 static char *unknown(char *buffer)
 {
 	return strcpy(buffer, "-");
@@ -33,26 +35,8 @@ char *ctl_format_count(char *buffer, double value)
 
 char *ctl_format_short(char *buffer, double value)
 {
-	static const char units[] = "\0kMGTPE";
-	size_t unit = 0;
-
-	if (isnan(value)) {
-		return unknown(buffer);
-	}
-	/* 999.95k would round to 1000.0k. */
-	while (value >= (unit == 0 ? 999.5 : 999.95) &&
-		unit + 2 < sizeof units) {
-		value /= 1000;
-		unit++;
-	}
-	if (unit == 0) {
-		(void)snprintf(buffer, FORMAT_BYTES,
-			value > 0 && value < 10 ? "%.1f" : "%.0f", value);
-	} else {
-		(void)snprintf(
-			buffer, FORMAT_BYTES, "%.1f%c", value, units[unit]);
-	}
-	return buffer;
+	return isnan(value) ? unknown(buffer)
+			    : units_format_short(buffer, FORMAT_BYTES, value);
 }
 
 char *ctl_format_duration(char *buffer, double seconds)

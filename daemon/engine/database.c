@@ -1,10 +1,10 @@
 /* One database. The happy path:
  *
- *   connect -> login (settings; may this login serve?) -> register
- *     -> serving: a heartbeat every third of the lease; at every
- *        notification and every poll_interval look at our work, then claim
- *        as long as a worker is free -> stop: runners give their jobs back,
- *        unregister, close
+ *   connect -> login (may this login serve?) -> register
+ *     -> serving: a heartbeat every third of the lease, and every 15 s; at
+ *        every notification and every poll_interval look at our work, then
+ *        claim as long as a worker is free -> stop: runners give their jobs
+ *        back, unregister, close
  *
  * How it fails: whenever the control connection breaks, it is closed and
  * made anew after a growing, jittered pause, for ever; the incarnation is
@@ -18,7 +18,9 @@
  *       |  v         v          v            v
  *     PAUSING <------------------      (any) -> CLOSED by abandon
  *
- * A notification is a hint; polling finds everything without it. */
+ * A notification is a hint; polling finds everything without it. Nothing
+ * here relies on the session, which may change with each transaction where
+ * the way goes through a pooler (poll_only). */
 
 #include "database_internal.h"
 
@@ -30,12 +32,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/pacer.h"
+#include "rules/sqlstate.h"
 #include "store/queue.h"
 
 enum {
-	CONNECT_TIMEOUT_MS = 10000,
 	RECONNECT_BASE_MS = 100,
-	RECONNECT_CAP_MS = 10000,
+	/* An idle connection is noticed to be dead, and a frozen proxy before
+	 * the lease ends. */
+	HEARTBEAT_MOST_MS = 15000,
+	HEARTBEAT_DEADLINE_LEAST_MS = 3000,
 	LOCK_TIMEOUT_LEAST_MS = 100,
 	LOCK_TIMEOUT_MOST_MS = 2000
 };
@@ -63,7 +69,7 @@ const char *database_name(const struct database *db)
 void database_maybe_free(struct database *db)
 {
 	if (db->state.state != CLOSED || db->timers_open > 0 ||
-		db->running > 0 || db->conn != NULL) {
+		db->is_pacer_open || db->running > 0 || db->conn != NULL) {
 		return;
 	}
 	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);
@@ -76,6 +82,14 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct database *db = handle->data;
 
 	db->timers_open--;
+	database_maybe_free(db);
+}
+
+static void on_pacer_closed(void *data)
+{
+	struct database *db = data;
+
+	db->is_pacer_open = 0;
 	database_maybe_free(db);
 }
 
@@ -98,11 +112,12 @@ static void finish(struct database *db)
 	if (db->conn != NULL && db->state.state != PAUSING) {
 		pgc_close(db->conn, on_last_closed, db);
 	}
-	sm_move(&db->state, CLOSED);
+	database_move(db, CLOSED);
 	db->host.control = NULL;
 	uv_close((uv_handle_t *)&db->pause, on_timer_closed);
 	uv_close((uv_handle_t *)&db->heartbeat, on_timer_closed);
 	uv_close((uv_handle_t *)&db->poll, on_timer_closed);
+	pacer_close(db->host.pacer, on_pacer_closed, db);
 }
 
 static void fail(struct database *db, const struct err *e)
@@ -117,7 +132,7 @@ static void on_pause_over(uv_timer_t *timer)
 {
 	struct database *db = timer->data;
 
-	sm_move(&db->state, CONNECTING);
+	database_move(db, CONNECTING);
 	connect_control(db);
 }
 
@@ -151,12 +166,14 @@ static void reconnect(struct database *db, const struct err *e)
 	}
 	log_warning("%s: %s: %s -> connect again", database_name(db),
 		sm_name(&db->state), e->message);
-	sm_move(&db->state, PAUSING);
+	database_move(db, PAUSING);
 	db->host.control = NULL;
+	pacer_forget(db->host.pacer);
 	db->looking = 0;
 	(void)uv_timer_stop(&db->heartbeat);
 	(void)uv_timer_stop(&db->poll);
 	pgc_close(db->conn, on_closed, db);
+	database_changed(db, e);
 }
 
 /* A reply of the control connection. Errors of the server are told and
@@ -167,6 +184,7 @@ int database_reply_is_well(
 	if (db->state.state != SERVING && db->state.state != STOPPING) {
 		return 0;
 	}
+	db->pulse.answer_ms = uv_now(db->host.loop);
 	if (e == NULL) {
 		return 1;
 	}
@@ -204,20 +222,36 @@ static void on_renewed(
 	}
 }
 
+static uint64_t heartbeat_ms(const struct database *db)
+{
+	uint64_t third_ms = (uint64_t)db->host.config->lease_ms / 3;
+
+	return third_ms < HEARTBEAT_MOST_MS ? third_ms : HEARTBEAT_MOST_MS;
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
 	struct database *db = timer->data;
+	uint64_t deadline_ms = heartbeat_ms(db);
 
+	if (deadline_ms < HEARTBEAT_DEADLINE_LEAST_MS) {
+		deadline_ms = HEARTBEAT_DEADLINE_LEAST_MS;
+	}
 	db->heartbeat_sent_ms = clock_boot_ms();
-	pgc_send(db->conn, queue_renew(db->host.incarnation), on_renewed, db);
+	db->pulse.heartbeat_ms = uv_now(timer->loop);
+	pgc_send(db->conn, queue_renew(db->host.incarnation, deadline_ms),
+		on_renewed, db);
 }
 
 /* ---- the queue ---- */
 
 static void on_poll(uv_timer_t *timer)
 {
-	database_look(timer->data);
-	database_prune(timer->data);
+	struct database *db = timer->data;
+
+	db->pulse.poll_ms = uv_now(timer->loop);
+	database_look(db);
+	database_prune(db);
 }
 
 static void on_notify(void *data, const char *channel, const char *payload)
@@ -232,16 +266,17 @@ static void on_notify(void *data, const char *channel, const char *payload)
 static void serve(struct database *db)
 {
 	const struct config *c = db->host.config;
-	uint64_t third_ms = (uint64_t)c->lease_ms / 3;
+	uint64_t beat_ms = heartbeat_ms(db);
 	uint64_t poll_ms = (uint64_t)c->poll_interval_ms;
 
-	sm_move(&db->state, SERVING);
+	database_move(db, SERVING);
 	db->served = 1;
 	db->host.control = db->conn;
 	db->host.renewed_ms = db->heartbeat_sent_ms;
 	retry_reset(&db->retry);
-	(void)uv_timer_start(&db->heartbeat, on_heartbeat, third_ms, third_ms);
+	(void)uv_timer_start(&db->heartbeat, on_heartbeat, beat_ms, beat_ms);
 	(void)uv_timer_start(&db->poll, on_poll, poll_ms, poll_ms);
+	database_changed(db, NULL);
 	if (db->stop_asked) {
 		database_maybe_stopped(db);
 	} else {
@@ -261,6 +296,20 @@ static void refuse(struct database *db, struct err *e)
 	}
 }
 
+/* Another try may go well: somebody held a lock, or there was no memory. */
+static int is_of_the_moment(const struct err *e)
+{
+	switch (sqlstate_classify(e)) {
+	case SQLSTATE_RETRY:
+	case SQLSTATE_SHRINK:
+	case SQLSTATE_WAIT:
+	case SQLSTATE_RECONNECT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static void on_registered(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -274,7 +323,7 @@ static void on_registered(
 		failure = *e;
 		if (strcmp(e->sqlstate, "BF010") == 0) {
 			lose_incarnation(db, e);
-		} else if (e->code == BFE_SQL) {
+		} else if (e->code == BFE_SQL && !is_of_the_moment(e)) {
 			refuse(db, &failure);
 		} else {
 			reconnect(db, e);
@@ -299,6 +348,7 @@ static void on_login(
 {
 	struct database *db = data;
 	struct err failure;
+	int poll_only = db->host.database->poll_only;
 	char host[256];
 
 	if (db->state.state != LOGIN) {
@@ -308,7 +358,8 @@ static void on_login(
 		reconnect(db, e);
 		return;
 	}
-	if (queue_check_login(request, &failure) != 0) {
+	if (queue_check_login(request, pgc_backend_pid(db->conn), poll_only,
+		    &failure) != 0) {
 		refuse(db, &failure);
 		return;
 	}
@@ -319,10 +370,10 @@ static void on_login(
 	db->heartbeat_sent_ms = clock_boot_ms();
 	pgc_send(db->conn,
 		db->host.incarnation != 0
-			? queue_return(
-				  db->host.incarnation, host, (int)getpid())
+			? queue_return(db->host.incarnation, host,
+				  (int)getpid(), poll_only)
 			: queue_register(host, (int)getpid(), BACKFILLD_VERSION,
-				  db->host.config->lease_ms),
+				  db->host.config->lease_ms, poll_only),
 		on_registered, db);
 }
 
@@ -347,10 +398,8 @@ static void on_connected(void *data, const struct err *e)
 		reconnect(db, e);
 		return;
 	}
-	sm_move(&db->state, LOGIN);
-	pgc_send(db->conn,
-		queue_login(control_lock_timeout_ms(db->host.config)), on_login,
-		db);
+	database_move(db, LOGIN);
+	pgc_send(db->conn, queue_login(), on_login, db);
 }
 
 static void on_lost(void *data, const struct err *e)
@@ -368,11 +417,13 @@ static void on_notice(void *data, const char *sqlstate, const char *message)
 static void connect_control(struct database *db)
 {
 	char name[160];
+	struct queue_setup setup;
 	struct pgc_options options = {
 		.conninfo = db->host.database->dsn,
 		.application_name = "backfilld",
 		.name = name,
-		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		.setup = setup.statements,
+		.connect_timeout_ms = DATABASE_CONNECT_MS,
 		.on_notify = on_notify,
 		.on_notice = on_notice,
 		.on_lost = on_lost,
@@ -380,6 +431,7 @@ static void connect_control(struct database *db)
 	};
 
 	(void)snprintf(name, sizeof name, "%s control", database_name(db));
+	queue_setup_init(&setup, control_lock_timeout_ms(db->host.config));
 	db->conn = pgc_new(db->host.loop, &options);
 	pgc_connect(db->conn, on_connected, db);
 }
@@ -400,12 +452,17 @@ struct database *database_start(uv_loop_t *loop, const struct config *config,
 	db->workers = (size_t)which->workers;
 	db->runners = mem_new(db->workers, sizeof db->runners[0]);
 	sm_init(&db->state, which->name, states, CONNECTING);
-	retry_init(&db->retry, RECONNECT_BASE_MS, RECONNECT_CAP_MS, UINT64_MAX);
+	retry_init(
+		&db->retry, RECONNECT_BASE_MS, DATABASE_PAUSE_MS, UINT64_MAX);
 	for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
 		(void)uv_timer_init(loop, timers[i]);
 		timers[i]->data = db;
 		db->timers_open++;
 	}
+	db->host.pacer = pacer_new(&db->host);
+	db->is_pacer_open = 1;
+	db->pulse.state_ms = uv_now(loop);
+	err_set(&db->trouble, BFE_CONNECT, "connecting");
 	connect_control(db);
 	return db;
 }
@@ -437,7 +494,7 @@ void database_maybe_stopped(struct database *db)
 	if (db->looking) {
 		return;
 	}
-	sm_move(&db->state, STOPPING);
+	database_move(db, STOPPING);
 	db->unregistering = 1;
 	(void)uv_timer_stop(&db->heartbeat);
 	(void)uv_timer_stop(&db->poll);

@@ -11,6 +11,17 @@
 
 enum database_state { CONNECTING, LOGIN, SERVING, PAUSING, STOPPING, CLOSED };
 
+/* Longest times of a state, for database_is_alive(). */
+enum { DATABASE_CONNECT_MS = 10000, DATABASE_PAUSE_MS = 10000 };
+
+/* When the machinery last moved, on the loop's clock. */
+struct pulse {
+	uint64_t state_ms;     /* another state was entered */
+	uint64_t heartbeat_ms; /* the timer of the heartbeat came */
+	uint64_t poll_ms;      /* the timer of the queue came */
+	uint64_t answer_ms;    /* the server answered either */
+};
+
 struct database {
 	struct host host; /* lent to the runners */
 	struct sm state;
@@ -23,6 +34,7 @@ struct database {
 	uv_timer_t heartbeat;
 	uv_timer_t poll;
 	int timers_open;
+	int is_pacer_open;
 	uint64_t heartbeat_sent_ms;
 	uint64_t pruned_ms; /* when old jobs were last looked for; 0: never */
 
@@ -35,6 +47,11 @@ struct database {
 	int stop_asked;
 	int served; /* was registered once */
 	int unregistering;
+	struct pulse pulse;
+	int was_tried;	    /* served or failed once, for the watcher */
+	struct err trouble; /* why it does not serve; code 0: it does */
+	database_watch_cb on_change;
+	void *on_change_data;
 	struct err failure; /* why it ended; code 0: it was asked to */
 };
 
@@ -53,6 +70,14 @@ void database_maybe_stopped(struct database *db);
 
 /* Free when nothing can call back any more. */
 void database_maybe_free(struct database *db);
+
+/* database_service.c */
+
+/* The one place where the state changes. */
+void database_move(struct database *db, enum database_state state);
+
+/* It serves (e is NULL), or does not for the reason e: tell the watcher. */
+void database_changed(struct database *db, const struct err *e);
 
 /* database_queue.c */
 

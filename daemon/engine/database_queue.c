@@ -85,7 +85,9 @@ static void claim(struct database *db)
 		looked(db);
 		return;
 	}
-	pgc_send(db->conn, queue_claim(db->host.incarnation), on_claimed, db);
+	pgc_send(db->conn,
+		queue_claim(db->host.incarnation, db->host.database->workers),
+		on_claimed, db);
 }
 
 static void on_orphan_released(
@@ -131,7 +133,8 @@ static void compare_work(struct database *db, const struct pgc_request *work)
 			release_orphan(db, work, row);
 		} else if (strcmp(state, "running") != 0 &&
 			runner_epoch(r) == queue_work_epoch(work, row)) {
-			runner_wake(r, strcmp(state, "cancelled") == 0);
+			runner_wake(r, strcmp(state, "cancelled") == 0,
+				queue_work_why_not(work, row));
 		}
 	}
 }

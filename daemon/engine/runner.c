@@ -7,7 +7,8 @@
  *
  * The happy path and the ways it fails stand in rules/run.c. This file has
  * the loop, the pauses and the end; runner_session.c connects and prepares,
- * runner_batch.c works on rows, runner_control.c speaks to the queue.
+ * runner_batch.c works on rows, runner_control.c speaks to the queue,
+ * runner_line.c notices that the server will not answer any more.
  *
  * It ends in two steps: RUN_END closes the timers; the memory is freed when
  * they are closed, the connection is closed and no reply of the control
@@ -27,6 +28,7 @@
 
 enum {
 	GATE_MS = 100,
+	TELL_HELD_MS = 5000,
 	/* Longest hold for errors that are tried again (promise P7). */
 	TROUBLE_TIMEOUT_MS = 60 * 60 * 1000
 };
@@ -49,6 +51,11 @@ int64_t runner_epoch(const struct runner *r)
 	return r->run.epoch;
 }
 
+int runner_is_held(const struct runner *r)
+{
+	return r->run.reason[0] != '\0';
+}
+
 /* ---- the end ---- */
 
 void runner_maybe_free(struct runner *r)
@@ -63,6 +70,8 @@ void runner_maybe_free(struct runner *r)
 	keyset_close(&r->keyset);
 	preflight_close(&r->preflight);
 	free(r->barrier_tokens);
+	free(r->stopped_by);
+	text_close(&r->held_by);
 	setlist_close(&r->columns);
 	key_close(&r->window_hi);
 	key_close(&r->hole.lo);
@@ -85,8 +94,10 @@ static void end(struct runner *r)
 		return;
 	}
 	r->ended = 1;
+	pacer_leave(r->host->pacer, &r->pacer);
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
 	uv_close((uv_handle_t *)&r->watch, on_timer_closed);
+	uv_close((uv_handle_t *)&r->line, on_timer_closed);
 }
 
 /* ---- events ---- */
@@ -100,21 +111,69 @@ static uint32_t random_number(void)
 	return value;
 }
 
+static struct run_limits limits_of(const struct config *c)
+{
+	struct run_limits limits = {
+		.size = {
+			.first_rows = c->batch_rows,
+			.max_rows = c->max_batch_rows,
+			.target_us = c->target_batch_time_ms * 1000,
+			.max_wal_bytes = c->max_batch_wal_bytes,
+		},
+		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
+		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
+		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
+		.max_blocking_us = c->max_blocking_time_ms * 1000,
+	};
+
+	return limits;
+}
+
+/* The numbers of a hold change all the time: they are told anew only every few
+ * seconds, its causes at once. */
+static void ask_pacer(struct runner *r, struct run_event *ev)
+{
+	struct pacer_answer answer;
+	struct text now;
+
+	text_init(&now);
+	answer = pacer_ask(r->host->pacer, &r->pacer, &now);
+	if (answer.held != r->held_causes ||
+		ev->now_ms - r->held_told_ms >= TELL_HELD_MS) {
+		text_reset(&r->held_by);
+		text_add(&r->held_by, now.data);
+		r->held_told_ms = ev->now_ms;
+	}
+	text_close(&now);
+	r->held_causes = answer.held;
+	ev->held_by = answer.held != 0 ? r->held_by.data : NULL;
+	ev->pace_ms = answer.wait_ms;
+	ev->max_batch_wal_bytes = answer.max_wal_bytes;
+	ev->stopped_by = r->stopped_by;
+}
+
 void runner_done(struct runner *r, struct run_event *ev)
 {
+	struct run_limits limits = limits_of(r->host->config);
 	enum run_action next;
 
 	if (r->abandoned) {
 		return;
 	}
 	runner_watch_stop(r);
+	runner_line_stop(r);
 	ev->now_ms = clock_boot_ms();
 	ev->random = random_number();
 	ev->stop_asked = r->stop_asked;
 	ev->blockers = r->blockers[0] != '\0' ? r->blockers : NULL;
 	ev->waits_for_table = r->waits_for_table;
+	ev->waiting = r->waiting[0] != '\0' ? r->waiting : NULL;
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
+	if (ev->error != NULL) {
+		ev->sample.elapsed_us = r->failure_elapsed_us;
+	}
+	ask_pacer(r, ev);
 	/* Not what the job's own code raised: then the job fails. */
 	if (ev->error != NULL && !ev->of_job &&
 		sqlstate_classify(ev->error) == SQLSTATE_FORGET) {
@@ -122,9 +181,14 @@ void runner_done(struct runner *r, struct run_event *ev)
 			(long long)r->claim.job_id, ev->error->sqlstate,
 			ev->error->message);
 	}
+	/* The configuration may have been reloaded. */
+	run_set_limits(&r->run, &limits);
 	next = run_step(&r->run, ev);
 	r->blockers[0] = '\0';
 	r->waits_for_table = 0;
+	free(r->stopped_by);
+	r->stopped_by = NULL;
+	r->waiting[0] = '\0';
 	runner_tell_reason(r);
 	act(r, next);
 }
@@ -162,18 +226,11 @@ static void on_gate(uv_timer_t *timer)
 	act(r, run_current(&r->run));
 }
 
-static int begins_batch(enum run_action action)
-{
-	return action == RUN_BATCH || action == RUN_SKIP_WINDOW ||
-		action == RUN_BATCH_HOLE || action == RUN_DRAIN_HOLE ||
-		action == RUN_SET_ASIDE;
-}
-
 /* ---- actions ---- */
 
 static void act(struct runner *r, enum run_action action)
 {
-	if (begins_batch(action) && !host_may_begin(r->host)) {
+	if (run_begins_batch(action) && !host_may_begin(r->host)) {
 		(void)uv_timer_start(&r->timer, on_gate, GATE_MS, 0);
 		return;
 	}
@@ -207,6 +264,7 @@ static void act(struct runner *r, enum run_action action)
 	case RUN_BARRIER:
 		runner_barrier(r);
 		return;
+	case RUN_PACE:
 	case RUN_WAIT:
 		wait(r);
 		return;
@@ -227,21 +285,23 @@ static void act(struct runner *r, enum run_action action)
 
 /* ---- from outside ---- */
 
-static struct run_limits limits_of(const struct config *c)
+/* A pause ends now; anything else under way ends by itself. */
+static void end_pause(struct runner *r)
 {
-	struct run_limits limits = {
-		.size = {
-			.first_rows = c->batch_rows,
-			.max_rows = c->max_batch_rows,
-			.target_us = c->target_batch_time_ms * 1000,
-			.max_wal_bytes = c->max_batch_wal_bytes,
-		},
-		.barrier_timeout_ms = (uint64_t)c->barrier_timeout_ms,
-		.hole_timeout_ms = (uint64_t)c->hole_timeout_ms,
-		.trouble_timeout_ms = TROUBLE_TIMEOUT_MS,
-	};
+	enum run_action now = run_current(&r->run);
 
-	return limits;
+	if ((now == RUN_WAIT || now == RUN_PACE) && !r->ended) {
+		(void)uv_timer_start(&r->timer, on_pause_over, 0, 0);
+	}
+}
+
+static void on_pace_changed(void *data)
+{
+	struct runner *r = data;
+
+	if (run_current(&r->run) == RUN_PACE) {
+		end_pause(r);
+	}
 }
 
 struct runner *runner_start(struct host *host, const struct queue_claim *claim,
@@ -255,22 +315,20 @@ struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	r->on_end = on_end;
 	r->data = data;
 	preflight_init(&r->preflight);
+	text_init(&r->held_by);
+	r->pacer.on_change = on_pace_changed;
+	r->pacer.data = r;
+	pacer_join(host->pacer, &r->pacer);
 	run_init(&r->run, &limits, claim->epoch);
 	(void)uv_timer_init(host->loop, &r->timer);
 	(void)uv_timer_init(host->loop, &r->watch);
 	r->timer.data = r;
+	(void)uv_timer_init(host->loop, &r->line);
 	r->watch.data = r;
-	r->timers_open = 2;
+	r->line.data = r;
+	r->timers_open = 3;
 	act(r, run_current(&r->run));
 	return r;
-}
-
-/* A pause ends now; anything else under way ends by itself. */
-static void end_pause(struct runner *r)
-{
-	if (run_current(&r->run) == RUN_WAIT && !r->ended) {
-		(void)uv_timer_start(&r->timer, on_pause_over, 0, 0);
-	}
 }
 
 void runner_stop(struct runner *r)
@@ -279,10 +337,15 @@ void runner_stop(struct runner *r)
 	end_pause(r);
 }
 
-void runner_wake(struct runner *r, int cancelled)
+void runner_wake(struct runner *r, int cancelled, const char *why_not)
 {
 	if (r->abandoned || r->ended) {
 		return;
+	}
+	/* Any other action asks the server, which knows best. */
+	if (run_current(&r->run) == RUN_PACE) {
+		free(r->stopped_by);
+		r->stopped_by = mem_strdup(why_not);
 	}
 	end_pause(r);
 	if (cancelled) {

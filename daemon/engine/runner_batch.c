@@ -18,7 +18,7 @@ enum {
  * a server or a proxy that answers no more. */
 static uint64_t deadline_ms(const struct runner *r)
 {
-	int64_t timeout_ms = r->host->config->statement_timeout_ms;
+	int64_t timeout_ms = r->statement_timeout_ms;
 
 	if (r->job.statement_timeout_ms > timeout_ms) {
 		timeout_ms = r->job.statement_timeout_ms;
@@ -67,6 +67,7 @@ static int change_failed(struct runner *r, const struct pgc_request *request,
 	struct err named;
 
 	r->failure_of_job = work_failed_in_job(request);
+	r->failure_elapsed_us = (int64_t)pgc_elapsed_us(request);
 	if (e != NULL && strcmp(e->sqlstate, "BF014") == 0) {
 		does = "return NULL";
 	} else if (e != NULL && strcmp(e->sqlstate, "BF021") == 0) {
@@ -91,11 +92,14 @@ static void on_batch_done(
 	if (change_failed(r, request, e)) {
 		return;
 	}
-	if (work_read_batch(request, &r->window_hi, &ev, &failure) != 0) {
+	if (work_read_batch(request, &r->window_hi, &ev, &r->pacer.limit_ms,
+		    &failure) != 0) {
 		runner_failed(r, &failure);
 		return;
 	}
+	pacer_spend(r->host->pacer, ev.sample.wal_bytes);
 	ev.sample.rows_read = r->run.window_rows;
+	r->host->rows_changed += (uint64_t)ev.sample.rows_changed;
 	log_debug("job %lld: batch %lld: %lld of %lld rows in %lld us",
 		(long long)r->claim.job_id, (long long)r->run.seq,
 		(long long)ev.sample.rows_changed,
@@ -224,6 +228,7 @@ static void on_hole_drained(
 		runner_failed(r, &failure);
 		return;
 	}
+	r->host->rows_changed++;
 	well(r);
 }
 

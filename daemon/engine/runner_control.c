@@ -1,6 +1,6 @@
 /* What a runner does by way of the control connection: take, finish, fail
  * and release the job, say why it does not move, cancel its own statement,
- * find out who holds it up. See runner.c for the whole.
+ * find out who holds it up and who waits for it. See runner.c for the whole.
  *
  * While the control connection is down, each action fails at the next turn
  * of the loop, and the core waits and tries again. */
@@ -15,8 +15,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "rules/units.h"
 
-enum { WATCH_LEAST_MS = 30, WATCH_AGAIN_MS = 1000 };
+enum { WATCH_LEAST_MS = 30, WATCH_MOST_MS = 1000 };
 
 /* ---- sending ---- */
 
@@ -41,8 +42,7 @@ static void send_action(
 	pgc_send(r->host->control, request, cb, r);
 }
 
-/* For side remarks: nobody waits, and nothing is lost with them. */
-static void send_aside(
+void runner_send_aside(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	if (r->host->control == NULL) {
@@ -53,8 +53,8 @@ static void send_aside(
 	pgc_send(r->host->control, request, cb, r);
 }
 
-/* First line of each callback: whether there is nothing more to do. */
-static int is_over(struct runner *r)
+/* First line of each callback. */
+int runner_is_over(struct runner *r)
 {
 	r->control_pending--;
 	if (r->ended) {
@@ -72,7 +72,7 @@ static void on_action_done(
 	struct runner *r = data;
 	struct run_event ev = { .error = e };
 
-	if (is_over(r)) {
+	if (runner_is_over(r)) {
 		return;
 	}
 	if (e == NULL && run_current(&r->run) == RUN_TAKE) {
@@ -146,7 +146,7 @@ static void on_barrier(
 	struct run_event ev = { .error = e };
 	struct queue_barrier b;
 
-	if (is_over(r)) {
+	if (runner_is_over(r)) {
 		return;
 	}
 	if (e == NULL) {
@@ -179,29 +179,33 @@ static void on_told(
 
 	(void)request;
 	r->telling = 0;
-	if (!is_over(r) && e != NULL) {
+	if (!runner_is_over(r) && e != NULL) {
 		/* Not what any reason says: the next one is told anew. */
 		(void)snprintf(r->told, sizeof r->told, "\n");
 	}
 }
 
-static void tell(struct runner *r, const char *reason)
+/* Returns whether it is known now. */
+static int tell(struct runner *r, const char *reason, int is_logged)
 {
 	/* One at a time: somebody's open UPDATE of the job's row holds each of
 	 * them up, and the heartbeat waits behind them. */
-	if (strcmp(reason, r->told) == 0 || r->telling ||
-		r->host->control == NULL) {
-		return;
+	if (strcmp(reason, r->told) == 0) {
+		return 1;
+	}
+	if (r->telling || r->host->control == NULL) {
+		return 0;
 	}
 	r->telling = 1;
 	(void)snprintf(r->told, sizeof r->told, "%s", reason);
-	if (reason[0] != '\0') {
+	if (reason[0] != '\0' && is_logged) {
 		log_info("job %" PRId64 ": %s", r->claim.job_id, reason);
 	}
-	send_aside(r,
+	runner_send_aside(r,
 		queue_set_reason(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, reason),
 		on_told);
+	return 1;
 }
 
 void runner_tell_reason(struct runner *r)
@@ -209,15 +213,64 @@ void runner_tell_reason(struct runner *r)
 	enum run_action now = run_current(&r->run);
 
 	/* Finishing, failing and releasing write the reason themselves. */
-	if (now == RUN_WAIT || now == RUN_NEXT_HOLE ||
+	if (now == RUN_WAIT || now == RUN_PACE || now == RUN_NEXT_HOLE ||
+		now == RUN_READ_WINDOW || now == RUN_READ_HOLE ||
 		r->run.reason[0] == '\0') {
-		tell(r, r->run.reason);
+		/* Of a hold only new causes. */
+		if (tell(r, r->run.reason,
+			    now != RUN_PACE ||
+				    r->held_causes != r->held_causes_told)) {
+			r->held_causes_told =
+				now == RUN_PACE ? r->held_causes : 0;
+		}
 	}
 }
 
-/* ---- who holds us up ---- */
+/* ---- who holds us up, and who waits for us ---- */
 
-static void on_watch(uv_timer_t *timer);
+/* The reply may be about a request that has ended. */
+static int is_of_the_past(const struct runner *r)
+{
+	return r->abandoned || r->asked_of != r->watched ||
+		!uv_is_active((const uv_handle_t *)&r->watch);
+}
+
+static void on_unblocked(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+
+	r->asking = 0;
+	if (runner_is_over(r) || e != NULL || is_of_the_past(r)) {
+		return;
+	}
+	if (!queue_read_unblocked(request)) {
+		r->waiting[0] = '\0';
+	}
+}
+
+/* Known before it is cancelled: the batch may end before we hear that it
+ * was. */
+static void unblock(struct runner *r, const struct pgc_request *watched)
+{
+	int64_t limit_ms = r->host->config->max_blocking_time_ms;
+	int64_t waited_ms = queue_read_waited_ms(watched);
+	const char *waiting = queue_read_waiting(watched);
+	char limit[32];
+
+	if (waiting[0] == '\0' || waited_ms < limit_ms) {
+		return;
+	}
+	(void)snprintf(r->waiting, sizeof r->waiting,
+		"%s has waited %.1f s for the batch (max_blocking_time %s)",
+		waiting, (double)waited_ms / 1000,
+		units_format_time_ms(limit, sizeof limit, limit_ms));
+	r->asking = 1;
+	runner_send_aside(r,
+		queue_unblock(r->host->incarnation, r->claim.job_id,
+			r->run.epoch, limit_ms),
+		on_unblocked);
+}
 
 static void on_blockers(
 	void *data, struct pgc_request *request, const struct err *e)
@@ -225,11 +278,8 @@ static void on_blockers(
 	struct runner *r = data;
 	char reason[sizeof r->blockers + 32];
 
-	if (is_over(r) || e != NULL || r->abandoned) {
-		return;
-	}
-	/* The reply may be about a request that has ended. */
-	if (!uv_is_active((uv_handle_t *)&r->watch)) {
+	r->asking = 0;
+	if (runner_is_over(r) || e != NULL || is_of_the_past(r)) {
 		return;
 	}
 	(void)snprintf(r->blockers, sizeof r->blockers, "%s",
@@ -238,29 +288,44 @@ static void on_blockers(
 	if (r->blockers[0] != '\0' && run_current(&r->run) != RUN_DRAIN_HOLE) {
 		(void)snprintf(
 			reason, sizeof reason, "held up by %s", r->blockers);
-		tell(r, reason);
+		(void)tell(r, reason, 1);
 	}
+	unblock(r, request);
 }
 
 static void on_watch(uv_timer_t *timer)
 {
 	struct runner *r = timer->data;
 
-	send_aside(r,
+	/* One at a time, as above. */
+	if (r->asking || r->host->control == NULL) {
+		return;
+	}
+	r->asking = 1;
+	r->asked_of = r->watched;
+	runner_send_aside(r,
 		queue_blockers(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_blockers);
 }
 
+static uint64_t within(int64_t least, int64_t ms, int64_t most)
+{
+	return (uint64_t)(ms < least ? least : ms > most ? most : ms);
+}
+
 void runner_watch_start(struct runner *r)
 {
+	const struct config *c = r->host->config;
 	/* Before the lock wait gives up, or there is nothing to see. */
-	uint64_t first_ms = (uint64_t)r->host->config->lock_timeout_ms / 3;
+	uint64_t first_ms = within(WATCH_LEAST_MS, c->lock_timeout_ms / 3,
+		c->max_blocking_time_ms);
+	/* Nobody waits for much longer than max_blocking_time. */
+	uint64_t again_ms = within(
+		WATCH_LEAST_MS, c->max_blocking_time_ms / 4, WATCH_MOST_MS);
 
-	if (first_ms < WATCH_LEAST_MS) {
-		first_ms = WATCH_LEAST_MS;
-	}
-	(void)uv_timer_start(&r->watch, on_watch, first_ms, WATCH_AGAIN_MS);
+	r->watched++;
+	(void)uv_timer_start(&r->watch, on_watch, first_ms, again_ms);
 }
 
 void runner_watch_stop(struct runner *r)
@@ -275,7 +340,7 @@ static void on_cancelled(
 {
 	(void)request;
 	(void)e;
-	(void)is_over(data);
+	(void)runner_is_over(data);
 }
 
 void runner_cancel(struct runner *r)
@@ -283,7 +348,7 @@ void runner_cancel(struct runner *r)
 	if (r->conn == NULL) {
 		return;
 	}
-	send_aside(r,
+	runner_send_aside(r,
 		queue_cancel_runner(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_cancelled);

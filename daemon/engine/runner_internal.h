@@ -2,6 +2,7 @@
 #ifndef BACKFILL_ENGINE_RUNNER_INTERNAL_H
 #define BACKFILL_ENGINE_RUNNER_INTERNAL_H
 
+#include "engine/pacer.h"
 #include "engine/runner.h"
 #include "rules/keyset.h"
 #include "rules/run.h"
@@ -15,8 +16,17 @@ struct runner {
 	runner_end_cb on_end;
 	void *data;
 
-	struct run run;	  /* the decisions */
+	struct run run; /* the decisions */
+	struct pacer_client pacer;
+	struct text held_by;	   /* what the pacer said last */
+	unsigned held_causes;	   /* 0: it did not hold */
+	unsigned held_causes_told; /* in the log */
+	uint64_t held_told_ms;	   /* when the text was renewed */
+	char *stopped_by; /* why the job may run no more; NULL: it may */
 	struct pgc *conn; /* the runner connection, or NULL */
+
+	/* The session's, by the configuration as it was at the connect. */
+	int64_t statement_timeout_ms;
 
 	/* Read after each connect. */
 	struct work_job job;
@@ -32,13 +42,21 @@ struct runner {
 	int64_t rows_estimate;
 	struct err failure; /* kept while a rollback is under way */
 	int failure_of_job; /* it came from the statement with its clauses */
+	int64_t failure_elapsed_us;
 
 	uv_timer_t timer;   /* pauses, and events that come later */
-	uv_timer_t watch;   /* who holds up the request in flight? */
+	uv_timer_t watch;   /* who holds up the request in flight, or waits? */
+	unsigned watched;   /* requests up to now */
+	int asking;	    /* an answer about one of them is outstanding */
+	unsigned asked_of;  /* the one */
 	char blockers[512]; /* "" nobody known */
 	int waits_for_table;
-	char told[1024]; /* the reason that the queue shows */
-	int telling;	 /* and it is being told */
+	char waiting[256]; /* for whose sake it is being cancelled; "" nobody */
+	char told[1024];   /* the reason that the queue shows */
+	int telling;	   /* and it is being told */
+
+	uv_timer_t line; /* does the request in flight get an answer? */
+	int silences;	 /* times in a row that it looked as if not */
 
 	int stop_asked;
 	int abandoned;
@@ -83,6 +101,17 @@ void runner_dry_run(struct runner *r);
 
 /* runner_batch.c: windows, batches, holes. */
 void runner_act_on_rows(struct runner *r, enum run_action action);
+
+/* runner_line.c: requests to which no reply will come. */
+void runner_line_start(struct runner *r);
+void runner_line_stop(struct runner *r);
+
+/* For side remarks on the control connection: nobody waits, and nothing is
+ * lost with them. The callback begins with runner_is_over(). */
+void runner_send_aside(
+	struct runner *r, struct pgc_request *request, pgc_request_cb cb);
+/* Whether there is nothing more to do. */
+int runner_is_over(struct runner *r);
 
 /* runner_control.c: actions on the control connection. */
 void runner_act_on_control(struct runner *r, enum run_action action);

@@ -128,7 +128,7 @@ static void on_window(
 /* The first rows that are still ahead. */
 static void send_window(struct runner *r)
 {
-	int64_t timeout_ms = r->host->config->statement_timeout_ms;
+	int64_t timeout_ms = r->statement_timeout_ms;
 
 	runner_send(r,
 		work_window(&r->keyset, &r->job.cursor, &r->job.hi, WINDOW_ROWS,

@@ -57,6 +57,7 @@ void runner_send(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	pgc_send(r->conn, request, cb, r);
+	runner_line_start(r);
 }
 
 static void well(struct runner *r)
@@ -68,24 +69,46 @@ static void well(struct runner *r)
 
 /* ---- connect ---- */
 
-static void on_connected(void *data, const struct err *e)
+static void connect_failed(struct runner *r, const struct err *e)
 {
-	struct runner *r = data;
-	struct err failure;
+	struct err failure = *e;
 
-	if (r->abandoned) {
-		return;
-	}
-	if (e == NULL) {
-		well(r);
-		return;
-	}
-	failure = *e;
 	err_wrap(&failure, "could not connect as \"%s\"", r->claim.run_as);
 	if (failure.sqlstate[0] == '\0') {
 		memcpy(failure.sqlstate, "08001", 6);
 	}
 	runner_failed(r, &failure);
+}
+
+static void on_identified(
+	void *data, struct pgc_request *request, const struct err *e)
+{
+	struct runner *r = data;
+	struct err failure;
+
+	if (runner_request_failed(r, e)) {
+		return;
+	}
+	if (work_check_backend(request, pgc_backend_pid(r->conn), &failure) !=
+		0) {
+		connect_failed(r, &failure);
+		return;
+	}
+	well(r);
+}
+
+static void on_connected(void *data, const struct err *e)
+{
+	struct runner *r = data;
+
+	if (r->abandoned) {
+		return;
+	}
+	if (e != NULL) {
+		connect_failed(r, e);
+		return;
+	}
+	runner_send(r, work_identify(), on_identified);
 }
 
 static void on_notice(void *data, const char *sqlstate, const char *message)
@@ -170,6 +193,8 @@ static void on_attached(
 	ev.max_batch_rows = r->job.max_batch_rows;
 	ev.target_us = r->job.target_us;
 	ev.rows_left = r->job.rows_left;
+	ev.max_rows_per_second = r->job.max_rows_per_second;
+	r->pacer.limit_ms = r->job.max_replication_lag_ms;
 	ev.is_delete = r->job.is_delete;
 	ev.is_dry_run = r->job.is_dry_run;
 	ev.records_errors = r->job.records_errors;
@@ -194,6 +219,7 @@ void runner_attach(struct runner *r)
 	};
 	struct fence fence = runner_fence(r);
 
+	r->statement_timeout_ms = c->statement_timeout_ms;
 	runner_send(r,
 		work_attach(&fence, &settings, pgc_server_version(r->conn)),
 		on_attached);

@@ -3,9 +3,9 @@
  *
  * The happy path: pgc_connect() notes the wish; the next turn of the loop
  * takes the conninfo apart, looks host names up (pgc_resolve.c), starts
- * libpq's attempt and follows PQconnectPoll() until it is ready. The
- * connection then enters pipeline mode for good and pgc_send.c works the
- * queue.
+ * libpq's attempt and follows PQconnectPoll() until it is ready; a host that
+ * hangs is left out of the next attempt (pgc_hosts.c). The connection then
+ * enters pipeline mode for good and pgc_send.c works the queue.
  *
  * Ways it fails: a bad conninfo, no address, every host refuses, the
  * connect deadline (over name lookup and all hosts together): the connect
@@ -61,6 +61,17 @@ static void on_later(uv_idle_t *handle);
 static void on_deadline(uv_timer_t *handle);
 static void on_handle_closed(uv_handle_t *handle);
 
+static void copy_setup(struct pgc *c, const char *const *setup)
+{
+	while (setup != NULL && setup[c->setup_count] != NULL) {
+		c->setup_count++;
+	}
+	c->setup = mem_new((size_t)c->setup_count + 1, sizeof *c->setup);
+	for (int i = 0; i < c->setup_count; i++) {
+		c->setup[i] = mem_strdup(setup[i]);
+	}
+}
+
 struct pgc *pgc_new(uv_loop_t *loop, const struct pgc_options *options)
 {
 	struct pgc *c = mem_new(1, sizeof *c);
@@ -72,11 +83,13 @@ struct pgc *pgc_new(uv_loop_t *loop, const struct pgc_options *options)
 	c->user = mem_strdup(options->user);
 	c->application_name = mem_strdup(options->application_name);
 	c->connect_timeout_ms = options->connect_timeout_ms;
+	copy_setup(c, options->setup);
 	c->on_notify = options->on_notify;
 	c->on_notice = options->on_notice;
 	c->on_lost = options->on_lost;
 	c->data = options->data;
 	c->queue_end = &c->queue;
+	text_init(&c->left_out);
 	sm_init(&c->sm, c->name, states, PGC_NEW);
 
 	(void)uv_idle_init(loop, &c->later);
@@ -113,27 +126,6 @@ void pgc_later(struct pgc *c)
 	if (!uv_is_closing((uv_handle_t *)&c->later)) {
 		(void)uv_idle_start(&c->later, on_later);
 	}
-}
-
-int pgc_libpq_error(struct err *e, int code, const char *message)
-{
-	size_t used = 0;
-
-	(void)err_set(e, code, "%s", "");
-	for (; *message != '\0' && used < sizeof e->message - 2; message++) {
-		if (*message == '\t') {
-			continue;
-		}
-		if (*message == '\n' && message[1] != '\0') {
-			e->message[used++] = ';';
-		}
-		e->message[used++] = *message != '\n' ? *message : ' ';
-	}
-	while (used > 0 && e->message[used - 1] == ' ') {
-		used--;
-	}
-	e->message[used] = '\0';
-	return code;
 }
 
 /* The poll handle. */
@@ -207,6 +199,7 @@ void pgc_connect(struct pgc *c, pgc_connect_cb cb, void *data)
 	c->connect_cb = cb;
 	c->connect_data = data;
 	pgc_start_deadline(c, c->connect_timeout_ms);
+	c->connect_end_ms = uv_now(c->loop) + c->connect_timeout_ms;
 	pgc_later(c);
 }
 
@@ -226,7 +219,8 @@ static void fail_connect(struct pgc *c)
 {
 	struct err e;
 
-	(void)pgc_libpq_error(&e, BFE_CONNECT, PQerrorMessage(c->conn));
+	text_add(&c->left_out, PQerrorMessage(c->conn));
+	(void)pgc_libpq_error(&e, BFE_CONNECT, c->left_out.data);
 	pgc_fail(c, &e);
 }
 
@@ -251,16 +245,10 @@ static void on_notice(void *data, const PGresult *result)
 	}
 }
 
-void pgc_on_resolved(struct pgc *c, const struct err *e)
+static void start_attempt(struct pgc *c)
 {
-	if (e != NULL) {
-		pgc_fail(c, e);
-		return;
-	}
-	sm_move(&c->sm, PGC_CONNECTING);
 	c->conn = PQconnectStartParams((const char *const *)c->params.keywords,
 		(const char *const *)c->params.values, 0);
-	pgc_params_close(&c->params);
 	/* Without memory conn is NULL: libpq's functions take it as BAD. */
 	(void)PQsetNoticeReceiver(c->conn, on_notice, c);
 	if (PQstatus(c->conn) == CONNECTION_BAD) {
@@ -269,7 +257,19 @@ void pgc_on_resolved(struct pgc *c, const struct err *e)
 	}
 	/* PostgreSQL docs, 34.1: begin as if PQconnectPoll() had answered
 	 * PGRES_POLLING_WRITING. */
+	c->host_tried[0] = '\0';
+	pgc_hosts_time(c);
 	pgc_watch(c, UV_WRITABLE);
+}
+
+void pgc_on_resolved(struct pgc *c, const struct err *e)
+{
+	if (e != NULL) {
+		pgc_fail(c, e);
+		return;
+	}
+	sm_move(&c->sm, PGC_CONNECTING);
+	start_attempt(c);
 }
 
 static void on_connected(struct pgc *c)
@@ -282,6 +282,7 @@ static void on_connected(struct pgc *c)
 		return;
 	}
 	(void)uv_timer_stop(&c->deadline);
+	pgc_params_close(&c->params);
 	sm_move(&c->sm, PGC_IDLE);
 	pgc_watch(c, UV_READABLE);
 	pgc_later(c);
@@ -300,6 +301,7 @@ static void advance_connect(struct pgc *c)
 	if (c->sm.state != PGC_CONNECTING) {
 		return; /* closed by a notice callback */
 	}
+	pgc_hosts_time(c);
 	switch (next) {
 	case PGRES_POLLING_READING:
 		pgc_watch(c, UV_READABLE);
@@ -337,26 +339,9 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
 static void fail_timed_out(struct pgc *c)
 {
-	unsigned long long ms = c->connect_timeout_ms;
-	const char *host;
-	char names[128];
 	struct err e;
 
-	if (c->sm.state == PGC_STARTING) {
-		(void)err_set(&e, BFE_TIMEOUT,
-			"connection attempt did not begin within %llu ms", ms);
-	} else if (c->sm.state == PGC_RESOLVING) {
-		pgc_resolve_names(c, names, sizeof names);
-		(void)err_set(&e, BFE_TIMEOUT,
-			"no address of host %s was found within %llu ms", names,
-			ms);
-	} else {
-		host = PQhost(c->conn);
-		(void)err_set(&e, BFE_TIMEOUT,
-			"server at \"%s\", port %s did not complete the "
-			"connection within %llu ms",
-			host != NULL ? host : "", PQport(c->conn), ms);
-	}
+	pgc_hosts_timed_out(c, &e);
 	pgc_fail(c, &e);
 }
 
@@ -366,6 +351,10 @@ static void on_deadline(uv_timer_t *handle)
 
 	if (c->sm.state == PGC_BUSY) {
 		pgc_on_request_deadline(c);
+	} else if (c->sm.state == PGC_CONNECTING && pgc_hosts_leave_out(c)) {
+		pgc_drop_poll(c);
+		PQfinish(c->conn);
+		start_attempt(c);
 	} else if (c->sm.state != PGC_CLOSING) {
 		fail_timed_out(c);
 	}
@@ -473,5 +462,10 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(c->conninfo);
 	free(c->user);
 	free(c->application_name);
+	text_close(&c->left_out);
+	for (int i = 0; i < c->setup_count; i++) {
+		free(c->setup[i]);
+	}
+	free(c->setup);
 	free(c);
 }

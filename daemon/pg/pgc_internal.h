@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/sm.h"
+#include "base/text.h"
 #include "pg/pgc.h"
 
 enum {
@@ -36,10 +37,18 @@ struct pgc {
 	char *user;
 	char *application_name;
 	uint64_t connect_timeout_ms;
+	char **setup; /* before the statements of each request */
+	int setup_count;
 
 	struct pgc_params params;    /* while connecting */
 	struct pgc_resolve *resolve; /* while resolving */
 	PGconn *conn;		     /* from CONNECTING to DEAD */
+
+	uint64_t connect_end_ms; /* of the loop's clock */
+	size_t host_count;	 /* of the list in params; 0: libpq's own */
+	uint64_t host_ms;	 /* what the host being tried is given */
+	char host_tried[512];	 /* which one that is */
+	struct text left_out;	 /* what hosts that are not tried did */
 
 	/* Always a fresh heap handle for the socket of the moment: libuv
 	 * frees a handle only in its close callback, and libpq may put
@@ -85,7 +94,7 @@ struct pgc_request {
 	pgc_request_cb cb;
 	void *data;
 
-	int at;		  /* statement whose reply is read */
+	int at;		  /* statement whose reply is read; < 0: of setup */
 	int is_described; /* of a parse at `at`: the Parse is answered */
 	int nulls;	  /* ends of replies in a row: two are nonsense */
 	struct err err;	  /* the first error */
@@ -122,6 +131,24 @@ void pgc_resolve_cancel(struct pgc *c);
 /* "a", "b" of the hosts being looked up; for the message of a timeout. */
 void pgc_resolve_names(const struct pgc *c, char *buffer, size_t size);
 
+/* pgc_hosts.c */
+
+/* Item number index of a comma list; "" behind its end; heap. A list of one
+ * is for every index when is_shared. */
+char *pgc_list_item(const char *list, size_t index, int is_shared);
+size_t pgc_list_count(const char *list);
+
+/* After each step of libpq's attempt: a host that it has just begun with is
+ * given its share of the time. */
+void pgc_hosts_time(struct pgc *c);
+
+/* The share is over. Returns 1 when another host is left for a new attempt,
+ * 0 when this was the last one; either way left_out tells what it did. */
+int pgc_hosts_leave_out(struct pgc *c);
+
+/* What the time for connecting passed with. */
+void pgc_hosts_timed_out(const struct pgc *c, struct err *e);
+
 /* pgc_conn.c */
 
 void pgc_on_resolved(struct pgc *c, const struct err *e);
@@ -141,9 +168,6 @@ void pgc_fail(struct pgc *c, const struct err *e);
 /* Run pgc_pump() or what else the state needs in the next turn. */
 void pgc_later(struct pgc *c);
 
-/* Code and the words of libpq on one line. */
-int pgc_libpq_error(struct err *e, int code, const char *message);
-
 /* pgc_send.c */
 
 /* Move data and requests as far as they go without waiting. */
@@ -159,10 +183,14 @@ void pgc_fail_requests(struct pgc *c, const struct err *e, int code);
 
 /* pgc_request.c */
 
+/* Code and the words of libpq on one line. */
+int pgc_libpq_error(struct err *e, int code, const char *message);
+
 /* Hand the request to its owner's callback, then free it. */
 void pgc_request_finish(struct pgc_request *r);
 
-/* Write its statements and a Sync to libpq's buffer; 1, or 0 as libpq. */
-int pgc_request_write(struct pgc_request *r, PGconn *conn);
+/* Write c's setup, its statements and a Sync to libpq's buffer; 1, or 0 as
+ * libpq. */
+int pgc_request_write(struct pgc_request *r, const struct pgc *c);
 
 #endif

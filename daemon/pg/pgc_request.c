@@ -1,5 +1,6 @@
 /* pgc_request.c: what travels together, and how its results are read. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,14 +93,21 @@ static int write_statement(const struct pgc_statement *s, PGconn *conn)
 		(const char *const *)s->values, NULL, NULL, 0);
 }
 
-int pgc_request_write(struct pgc_request *r, PGconn *conn)
+int pgc_request_write(struct pgc_request *r, const struct pgc *c)
 {
-	for (int i = 0; i < r->count; i++) {
-		if (!write_statement(&r->statements[i], conn)) {
+	r->at = -c->setup_count;
+	for (int i = 0; i < c->setup_count; i++) {
+		if (!PQsendQueryParams(c->conn, c->setup[i], 0, NULL, NULL,
+			    NULL, NULL, 0)) {
 			return 0;
 		}
 	}
-	return PQpipelineSync(conn);
+	for (int i = 0; i < r->count; i++) {
+		if (!write_statement(&r->statements[i], c->conn)) {
+			return 0;
+		}
+	}
+	return PQpipelineSync(c->conn);
 }
 
 const PGresult *pgc_result(const struct pgc_request *r, int index)
@@ -144,9 +152,39 @@ int64_t pgc_int(const PGresult *result, int row, int column)
 	return strtoll(pgc_text(result, row, column), NULL, 10);
 }
 
+int64_t pgc_lsn(const PGresult *result, int row, int column)
+{
+	unsigned high = 0;
+	unsigned low = 0;
+
+	(void)sscanf(pgc_text(result, row, column), "%X/%X", &high, &low);
+	return (int64_t)((uint64_t)high << 32 | low);
+}
+
 int pgc_bool(const PGresult *result, int row, int column)
 {
 	return pgc_text(result, row, column)[0] == 't';
+}
+
+int pgc_libpq_error(struct err *e, int code, const char *message)
+{
+	size_t used = 0;
+
+	(void)err_set(e, code, "%s", "");
+	for (; *message != '\0' && used < sizeof e->message - 2; message++) {
+		if (*message == '\t') {
+			continue;
+		}
+		if (*message == '\n' && message[1] != '\0') {
+			e->message[used++] = ';';
+		}
+		e->message[used++] = *message != '\n' ? *message : ' ';
+	}
+	while (used > 0 && e->message[used - 1] == ' ') {
+		used--;
+	}
+	e->message[used] = '\0';
+	return code;
 }
 
 static void copy_field(char *to, size_t size, const PGresult *result, int field)

@@ -61,37 +61,6 @@ struct pgc_resolve {
 	size_t pending;
 };
 
-/* Item number index of a comma list; "" behind its end. A list of one is
- * for every index when is_shared. */
-static char *item_of(const char *list, size_t index, int is_shared)
-{
-	const char *end = strchrnul(list, ',');
-	struct text item;
-
-	if (is_shared && *end == '\0') {
-		index = 0;
-	}
-	for (; index > 0 && *end != '\0'; index--) {
-		list = end + 1;
-		end = strchrnul(list, ',');
-	}
-	text_init(&item);
-	if (index == 0) {
-		text_add_bytes(&item, list, (size_t)(end - list));
-	}
-	return text_take(&item);
-}
-
-static size_t item_count(const char *list)
-{
-	size_t count = 1;
-
-	for (; *list != '\0'; list++) {
-		count += *list == ',';
-	}
-	return count;
-}
-
 /* A socket's directory, an abstract socket or nothing (libpq's default)
  * is no name. */
 static int is_name(const struct entry *entry)
@@ -107,15 +76,15 @@ static struct pgc_resolve *new_resolve(
 
 	sm_init(&all->sm, "resolve", states, LOOKING);
 	all->c = c;
-	all->count = item_count(hostaddr[0] != '\0' ? hostaddr : host);
+	all->count = pgc_list_count(hostaddr[0] != '\0' ? hostaddr : host);
 	all->entries = mem_new(all->count, sizeof *all->entries);
 	for (size_t i = 0; i < all->count; i++) {
 		struct entry *entry = &all->entries[i];
 
 		entry->owner = all;
-		entry->host = item_of(host, i, 0);
-		entry->hostaddr = item_of(hostaddr, i, 0);
-		entry->port = item_of(port, i, 1);
+		entry->host = pgc_list_item(host, i, 0);
+		entry->hostaddr = pgc_list_item(hostaddr, i, 0);
+		entry->port = pgc_list_item(port, i, 1);
 		entry->is_lookup = is_name(entry);
 	}
 	return all;
@@ -198,6 +167,7 @@ static void collect(const struct pgc_resolve *all, struct err *e)
 		pgc_params_set(&c->params, "host", out.host.data);
 		pgc_params_set(&c->params, "hostaddr", out.hostaddr.data);
 		pgc_params_set(&c->params, "port", out.port.data);
+		c->host_count = out.count;
 	}
 	text_close(&out.host);
 	text_close(&out.hostaddr);
@@ -259,10 +229,10 @@ static void look_up(struct pgc_resolve *all, uv_loop_t *loop)
  * it looks any name up. */
 static int is_aligned(const char *host, const char *hostaddr, const char *port)
 {
-	size_t count = item_count(hostaddr[0] != '\0' ? hostaddr : host);
+	size_t count = pgc_list_count(hostaddr[0] != '\0' ? hostaddr : host);
 
-	return (host[0] == '\0' || item_count(host) == count) &&
-		(item_count(port) == 1 || item_count(port) == count);
+	return (host[0] == '\0' || pgc_list_count(host) == count) &&
+		(pgc_list_count(port) == 1 || pgc_list_count(port) == count);
 }
 
 static char *effective(const struct pgc *c, const char *keyword)

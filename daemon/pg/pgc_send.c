@@ -109,6 +109,17 @@ static int read_input(struct pgc *c)
 	return 1;
 }
 
+/* The statement whose reply is read, or NULL: setup's or Sync's. */
+static struct pgc_statement *statement_at(const struct pgc_request *r)
+{
+	return r->at >= 0 && r->at < r->count ? &r->statements[r->at] : NULL;
+}
+
+static int failed_at(const struct pgc_request *r)
+{
+	return statement_at(r) != NULL ? r->at : -1;
+}
+
 static int is_fatal(const PGresult *result)
 {
 	const char *severity =
@@ -124,7 +135,7 @@ static int take_error(struct pgc *c, const PGresult *result, struct err *e)
 	struct pgc_request *r = c->current;
 
 	pgc_error_of(&r->err, result);
-	r->failed_at = r->at < r->count ? r->at : -1;
+	r->failed_at = failed_at(r);
 	*e = r->err;
 	if (e->sqlstate[0] == '\0') {
 		/* Of libpq, not the server: a socket that was closed, or what
@@ -160,8 +171,7 @@ static int take_result(struct pgc *c, const PGresult *result, struct err *e)
 /* Keep what its owner will read; of a parse that is the description. */
 static void keep_result(struct pgc_request *r, PGresult *result)
 {
-	struct pgc_statement *s =
-		r->at < r->count ? &r->statements[r->at] : NULL;
+	struct pgc_statement *s = statement_at(r);
 
 	if (s == NULL || PQresultStatus(result) == PGRES_PIPELINE_ABORTED ||
 		(s->is_parse && !r->is_described &&
@@ -176,6 +186,8 @@ static void keep_result(struct pgc_request *r, PGresult *result)
 /* NULL ends the replies to one command. */
 static int end_reply(struct pgc_request *r, struct err *e)
 {
+	const struct pgc_statement *s = statement_at(r);
+
 	if (r->nulls++ > 0) {
 		return err_set(e, BFE_PROTOCOL,
 			"the server's replies ended before the request");
@@ -183,7 +195,7 @@ static int end_reply(struct pgc_request *r, struct err *e)
 	if (r->at >= r->count) {
 		return 0; /* an error at Sync: a deferred constraint's */
 	}
-	if (r->statements[r->at].is_parse && !r->is_described) {
+	if (s != NULL && s->is_parse && !r->is_described) {
 		r->is_described = 1;
 		return 0;
 	}
@@ -238,7 +250,7 @@ static int drain(struct pgc *c, struct err *e)
 			keep_result(r, result);
 		}
 		if (rc != 0) {
-			r->failed_at = r->at < r->count ? r->at : -1;
+			r->failed_at = failed_at(r);
 			return rc;
 		}
 	}
@@ -269,7 +281,7 @@ static int write_next(struct pgc *c)
 	c->sent_count++;
 	r->written_ns = uv_hrtime();
 	pgc_start_deadline(c, r->deadline_ms);
-	return pgc_request_write(r, c->conn);
+	return pgc_request_write(r, c);
 }
 
 static void fail_broken(struct pgc *c)
@@ -335,6 +347,15 @@ void pgc_pump(struct pgc *c, int is_readable)
 		c->queue != NULL);
 	if (wants_write >= 0) {
 		pgc_watch(c, UV_READABLE | (wants_write ? UV_WRITABLE : 0));
+	}
+}
+
+void pgc_hurry(struct pgc *c)
+{
+	if (c->sm.state == PGC_BUSY) {
+		c->current->deadline_ms =
+			(uv_hrtime() - c->current->written_ns) / 1000000;
+		pgc_start_deadline(c, 0);
 	}
 }
 

@@ -36,3 +36,10 @@ int retry_is_spent(const struct retry *r, uint64_t now_ms)
 {
 	return r->failures > 0 && now_ms - r->first_failure_ms > r->budget_ms;
 }
+
+void retry_skip_ms(struct retry *r, uint64_t ms)
+{
+	if (r->failures > 0) {
+		r->first_failure_ms += ms;
+	}
+}

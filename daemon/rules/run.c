@@ -13,12 +13,16 @@
  * How it fails (rules/sqlstate.h says which error is which):
  *   another owner            -> DISCONNECT -> END, touching nothing
  *   paused, cancelled, stop  -> DISCONNECT -> RELEASE -> END
+ *   a standby too far behind, a rate used up
+ *                            -> PACE, then the batch that waited (run_pace.c)
  *   rows held by others      -> holes, worked off after the range (run_holes.c)
  *   a row that cannot be changed, or that keeps its batch waiting
  *                            -> half the window, and half of that, until it
  *                               stands alone: SET_ASIDE (run_bisect.c)
  *   a lock, a lack           -> WAIT with a reason, then the same again
  *   too much at once         -> the same with half the rows
+ *   an application waits for the batch for too long
+ *                            -> cancelled, and the same (run_blocking.c)
  *   connection lost          -> DISCONNECT -> TAKE -> CONNECT -> ATTACH …:
  *                               the outcome of a batch in flight is read
  *                               from the checkpoint, never inferred
@@ -43,7 +47,7 @@ enum {
 	NO_LIMIT_MS = INT32_MAX
 };
 
-#define AFTER_ANY (SM_TO(RUN_DISCONNECT) | SM_TO(RUN_WAIT))
+#define AFTER_ANY (SM_TO(RUN_DISCONNECT) | SM_TO(RUN_WAIT) | SM_TO(RUN_PACE))
 
 /* clang-format off */
 static const struct sm_state actions[] = {
@@ -76,7 +80,12 @@ static const struct sm_state actions[] = {
 	[RUN_FINISH_RANGE] = { "finish range", AFTER_ANY |
 		SM_TO(RUN_BARRIER) },
 	[RUN_DRY_RUN] = { "dry run", AFTER_ANY },
+	[RUN_PACE] = { "pace", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_PACE) |
+		SM_TO(RUN_BATCH) | SM_TO(RUN_SKIP_WINDOW) |
+		SM_TO(RUN_BATCH_HOLE) | SM_TO(RUN_DRAIN_HOLE) |
+		SM_TO(RUN_SET_ASIDE) },
 	[RUN_WAIT] = { "wait", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_CONNECT) |
+		SM_TO(RUN_PACE) |
 		SM_TO(RUN_ATTACH) | SM_TO(RUN_PREFLIGHT) |
 		SM_TO(RUN_BARRIER) | SM_TO(RUN_BEGIN) |
 		SM_TO(RUN_READ_WINDOW) | SM_TO(RUN_BATCH) |
@@ -113,6 +122,12 @@ void run_init(struct run *r, const struct run_limits *limits, int64_t epoch)
 		&r->barrier_poll, BARRIER_BASE_MS, BARRIER_CAP_MS, NO_LIMIT_MS);
 }
 
+void run_set_limits(struct run *r, const struct run_limits *limits)
+{
+	r->limits = *limits;
+	r->hole_pass.budget_ms = limits->hole_timeout_ms;
+}
+
 void run_close(struct run *r)
 {
 	key_close(&r->cursor);
@@ -131,6 +146,7 @@ enum run_action run_current(const struct run *r)
 
 enum run_action run_move(struct run *r, enum run_action next)
 {
+	next = run_paced(r, next);
 	sm_move(&r->action, (int)next);
 	return next;
 }
@@ -162,6 +178,11 @@ static struct size_limits job_limits(
 	if (ev->target_us > 0) {
 		limits.target_us = ev->target_us;
 	}
+	if (r->pace.max_wal_bytes > 0 &&
+		limits.max_wal_bytes > r->pace.max_wal_bytes) {
+		limits.max_wal_bytes = r->pace.max_wal_bytes;
+	}
+	run_spare_others(r, &limits);
 	/* Half of what would cancel it: the time of batches scatters. */
 	if (ev->wait_cap_us > 0 && limits.target_us > ev->wait_cap_us / 2) {
 		limits.target_us = ev->wait_cap_us / 2;
@@ -174,7 +195,7 @@ static int64_t up_to_canary(const struct run *r, int64_t limit, int64_t left)
 	if (r->rows_left > 0 && limit > left) {
 		limit = left;
 	}
-	return limit > 0 ? limit : 1;
+	return limit > 0 ? run_pace_limit(r, limit) : 1;
 }
 
 /* Rows that the next window may have. */
@@ -191,6 +212,9 @@ enum run_action run_read_hole(struct run *r)
 		? r->size.limits.max_rows
 		: RUN_HOLE_ROWS;
 
+	if (r->has_blocked && !r->holes_descend && usual > r->size.rows) {
+		usual = r->size.rows;
+	}
 	r->limit = up_to_canary(
 		r, run_bisect_limit(&r->bisect, usual), r->rows_left);
 	return run_move(r, RUN_READ_HOLE);
@@ -232,6 +256,7 @@ static void load_checkpoint(struct run *r, const struct run_event *ev)
 	r->records_errors = ev->records_errors;
 	r->walk_after_holes = ev->holes_first;
 	r->rows_left = ev->rows_left;
+	r->pace.max_rows_per_second = ev->max_rows_per_second;
 	r->references = RUN_REFERENCES_LATER;
 	run_forget_slow_row(r);
 	memset(&r->bisect, 0, sizeof r->bisect);
@@ -321,6 +346,8 @@ static enum run_action on_batch_done(struct run *r, const struct run_event *ev)
 	run_all_is_well(r);
 	r->seq++;
 	r->rows_left = ev->rows_left - ev->sample.rows_changed;
+	r->pace.max_rows_per_second = ev->max_rows_per_second;
+	run_note_rows(r, ev->sample.rows_changed);
 	key_copy(&r->cursor, &r->window_hi);
 	size_set_limits(&r->size, &limits);
 	if (r->bisect.suspects > 0) {
@@ -421,6 +448,8 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 		return on_range_finished(r, ev);
 	case RUN_DRY_RUN:
 		return run_leave(r, RUN_FINISH_JOB);
+	case RUN_PACE:
+		return run_on_paced(r, ev);
 	case RUN_WAIT:
 		return on_waited(r, ev);
 	case RUN_DISCONNECT:
@@ -440,8 +469,10 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 
 enum run_action run_step(struct run *r, const struct run_event *ev)
 {
+	run_note_pace(r, ev);
 	/* A wait and a disconnect always end well. */
 	if (ev->error != NULL && run_current(r) != RUN_WAIT &&
+		run_current(r) != RUN_PACE &&
 		run_current(r) != RUN_DISCONNECT) {
 		return run_on_error(r, ev);
 	}

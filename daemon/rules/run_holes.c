@@ -142,7 +142,12 @@ enum run_action run_on_hole_batch(struct run *r, const struct run_event *ev)
 	run_hole_is_well(r);
 	r->seq++;
 	r->rows_left = ev->rows_left - ev->sample.rows_changed;
+	r->pace.max_rows_per_second = ev->max_rows_per_second;
+	run_note_rows(r, ev->sample.rows_changed);
 	note_progress(r);
+	if (r->has_blocked && r->bisect.suspects == 0) {
+		size_batch_done(&r->size, &ev->sample);
+	}
 	run_bisect_passed(&r->bisect, r->window_rows);
 	run_step_back(r);
 	return run_move(r, RUN_NEXT_HOLE);
@@ -155,6 +160,7 @@ enum run_action run_on_hole_drained(struct run *r)
 	if (r->rows_left > 1) {
 		r->rows_left--;
 	}
+	run_note_rows(r, 1);
 	note_progress(r);
 	return run_move(r, RUN_NEXT_HOLE);
 }

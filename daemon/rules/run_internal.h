@@ -1,5 +1,5 @@
-/* run_internal.h: what run.c, run_holes.c, run_bisect.c and run_trouble.c
- * share. */
+/* run_internal.h: what run.c, run_holes.c, run_bisect.c, run_blocking.c,
+ * run_pace.c and run_trouble.c share. */
 #ifndef BACKFILL_RULES_RUN_INTERNAL_H
 #define BACKFILL_RULES_RUN_INTERNAL_H
 
@@ -16,6 +16,18 @@ enum run_action run_read_window(struct run *r);
 enum run_action run_read_hole(struct run *r);
 /* Go on with the walk or the sweep. */
 enum run_action run_walk(struct run *r);
+
+/* run_pace.c */
+
+/* First thing of each event: what the pacer says now. */
+void run_note_pace(struct run *r, const struct run_event *ev);
+/* A batch or more ended that changed so many rows. */
+void run_note_rows(struct run *r, int64_t rows_changed);
+/* The next action, or RUN_PACE in its place. */
+enum run_action run_paced(struct run *r, enum run_action next);
+enum run_action run_on_paced(struct run *r, const struct run_event *ev);
+/* Rows of the next window by max_rows_per_second, at most usual. */
+int64_t run_pace_limit(const struct run *r, int64_t usual);
 
 /* run_trouble.c */
 
@@ -61,6 +73,14 @@ enum run_action run_on_held_hole(struct run *r, const struct run_event *ev);
 enum run_action run_hole_again_later(struct run *r, const struct run_event *ev);
 /* The row of a delete is referred to by one of a later key. */
 enum run_action run_on_referenced_hole(struct run *r);
+
+/* run_blocking.c */
+
+/* Whether the batch was cancelled for the sake of who waited for it. */
+int run_is_blocking(const struct run *r, const struct run_event *ev);
+enum run_action run_on_blocking(struct run *r, const struct run_event *ev);
+/* The same limits, or what spares others once a batch has blocked them. */
+void run_spare_others(const struct run *r, struct size_limits *limits);
 
 /* run_bisect.c */
 

@@ -57,7 +57,10 @@ static void tell_trouble(struct run *r, const struct run_event *ev)
 {
 	const struct err *e = ev->error;
 
-	if (ev->blockers != NULL) {
+	if (run_is_blocking(r, ev)) {
+		run_set_reason(r, "%s -> cancelled, again in %llu ms",
+			ev->waiting, (unsigned long long)r->pause_ms);
+	} else if (ev->blockers != NULL) {
 		run_set_reason(r, "held up by %s -> again in %llu ms",
 			ev->blockers, (unsigned long long)r->pause_ms);
 	} else {
@@ -357,6 +360,9 @@ enum run_action run_on_error(struct run *r, const struct run_event *ev)
 	}
 	if (now == RUN_BARRIER) {
 		return on_barrier_error(r, ev, class);
+	}
+	if (run_is_blocking(r, ev)) {
+		return run_on_blocking(r, ev);
 	}
 	/* The target was unknown when the job was claimed, and another job
 	 * runs on it: jobs_running_target_key. */

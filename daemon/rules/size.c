@@ -119,3 +119,19 @@ int size_halve(struct size *s)
 	s->next = 0;
 	return 1;
 }
+
+void size_cut(struct size *s, int64_t rows_read, int64_t elapsed_us)
+{
+	double rows = (double)rows_read;
+	double wanted = min((double)s->rows, rows / 2);
+
+	/* Those before said that it would not take so long. */
+	s->samples = 0;
+	s->next = 0;
+	if (elapsed_us > 0) {
+		add_sample(s, (double)elapsed_us / rows);
+		wanted = min(wanted,
+			(double)s->limits.target_us / p90_us_per_row(s));
+	}
+	set_rows(s, wanted);
+}

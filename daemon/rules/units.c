@@ -183,3 +183,23 @@ char *units_format_bytes(char *buffer, size_t size, int64_t value)
 {
 	return format(buffer, size, value, sizes);
 }
+
+char *units_format_short(char *buffer, size_t size, double value)
+{
+	static const char units[] = "\0kMGTPE";
+	size_t unit = 0;
+
+	/* 999.95k would round to 1000.0k. */
+	while (value >= (unit == 0 ? 999.5 : 999.95) &&
+		unit + 2 < sizeof units) {
+		value /= 1000;
+		unit++;
+	}
+	if (unit == 0) {
+		(void)snprintf(buffer, size,
+			value > 0 && value < 10 ? "%.1f" : "%.0f", value);
+	} else {
+		(void)snprintf(buffer, size, "%.1f%c", value, units[unit]);
+	}
+	return buffer;
+}

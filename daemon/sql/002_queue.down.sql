@@ -1,4 +1,6 @@
 DROP TABLE IF EXISTS backfill.stop;
+DROP TABLE IF EXISTS backfill.samples;
+DROP TABLE IF EXISTS backfill.budget;
 DROP TABLE IF EXISTS backfill.daemons;
 DROP TABLE IF EXISTS backfill.events;
 DROP TABLE IF EXISTS backfill.row_errors;

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	statement_timeout interval,
 	synchronous_commit text,
 	pause_after_rows bigint,
+	max_rows_per_second bigint,
+	max_replication_lag interval,
 	on_row_error text NOT NULL DEFAULT 'stop',
 	max_row_errors integer NOT NULL DEFAULT 100,
 	on_residue text NOT NULL DEFAULT 'report',
@@ -107,6 +109,10 @@ COMMENT ON COLUMN backfill.jobs.synchronous_commit IS
 	'off, local, remote_write, on or remote_apply, for the batches. May be changed while the job runs. NULL: the configuration''s.';
 COMMENT ON COLUMN backfill.jobs.pause_after_rows IS
 	'The canary: the job pauses itself when it has changed so many rows; look, then resume. May be changed while the job runs. NULL: none.';
+COMMENT ON COLUMN backfill.jobs.max_rows_per_second IS
+	'Most rows changed per second, 1 to 1000000000. May be changed while the job runs. NULL: no bound.';
+COMMENT ON COLUMN backfill.jobs.max_replication_lag IS
+	'No batch begins while a standby is further behind than this, 100ms to 1h. May be changed while the job runs. NULL: the configuration''s.';
 COMMENT ON COLUMN backfill.jobs.on_row_error IS
 	'What a row that cannot be changed does: stop, or record: it is kept in backfill.row_errors and the job goes on, to end failed. NULL: stop.';
 COMMENT ON COLUMN backfill.jobs.max_row_errors IS
@@ -172,6 +178,10 @@ CREATE TABLE IF NOT EXISTS backfill.ranges (
 	residue bigint NOT NULL DEFAULT 0,
 	key_signature text,
 	moves_by text,
+	attached_at timestamptz,
+	batch_ms bigint,
+	pause_ms bigint,
+	paced_ms bigint NOT NULL DEFAULT 0,
 	PRIMARY KEY (job_id, number)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
 	autovacuum_vacuum_threshold = 200);
@@ -232,6 +242,15 @@ COMMENT ON COLUMN backfill.ranges.key_signature IS
 	'What made the key''s order when the range began: types, operators, collations.';
 COMMENT ON COLUMN backfill.ranges.moves_by IS
 	'Why an update has no closing sweep: a clause calls what makes rows match again by itself, such as now(); NULL: none does.';
+
+COMMENT ON COLUMN backfill.ranges.attached_at IS
+	'When its runner connected.';
+COMMENT ON COLUMN backfill.ranges.batch_ms IS
+	'How long the last batch took, in milliseconds.';
+COMMENT ON COLUMN backfill.ranges.pause_ms IS
+	'Time between the last two batches, in milliseconds.';
+COMMENT ON COLUMN backfill.ranges.paced_ms IS
+	'Time between batches in all, in milliseconds, while a runner was connected: paced, held, or waiting for others.';
 
 -- No foreign key to jobs: its check would lock the jobs row in the batch.
 CREATE TABLE IF NOT EXISTS backfill.holes (
@@ -306,7 +325,7 @@ COMMENT ON COLUMN backfill.events.actor IS
 	'The role that did it; of control requests the current_user, not forgeable.';
 COMMENT ON COLUMN backfill.events.job_id IS 'The job; NULL: all.';
 COMMENT ON COLUMN backfill.events.event IS
-	'Of the system: submitted, started, taken_over, preflight, begun, window_hole, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, stop_all, start_all.';
+	'Of the system: submitted, started, taken_over, preflight, begun, window_hole, batch_cancelled, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, stop_all, start_all.';
 COMMENT ON COLUMN backfill.events.detail IS 'More, in words.';
 
 CREATE TABLE IF NOT EXISTS backfill.daemons (
@@ -317,7 +336,8 @@ CREATE TABLE IF NOT EXISTS backfill.daemons (
 	started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	lease interval NOT NULL,
 	lease_until timestamptz NOT NULL,
-	stopped_at timestamptz
+	stopped_at timestamptz,
+	jobs integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE backfill.daemons IS
 	'Daemons that serve this database, with the heartbeat of each.';
@@ -333,6 +353,60 @@ COMMENT ON COLUMN backfill.daemons.lease_until IS
 	'By the server''s clock; after this another daemon may take its work.';
 COMMENT ON COLUMN backfill.daemons.stopped_at IS
 	'When it ended in good order; NULL: it runs, or it died.';
+
+COMMENT ON COLUMN backfill.daemons.jobs IS
+	'Jobs among which it divides its part of backfill.budget.';
+
+-- Written twice a second while jobs run: the write is also the heartbeat by
+-- which a standby that receives nothing is found out.
+CREATE TABLE IF NOT EXISTS backfill.budget (
+	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+	wal_rate double precision,
+	version bigint NOT NULL DEFAULT 0,
+	set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	wal_spent bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0,
+	autovacuum_vacuum_threshold = 200);
+INSERT INTO backfill.budget DEFAULT VALUES ON CONFLICT DO NOTHING;
+COMMENT ON TABLE backfill.budget IS
+	'What the standbys allow, shared by all daemons of the database.';
+COMMENT ON COLUMN backfill.budget.only_row IS 'Always true: one row.';
+COMMENT ON COLUMN backfill.budget.wal_rate IS
+	'WAL that batches may write, in bytes per second; NULL: not set yet.';
+COMMENT ON COLUMN backfill.budget.version IS
+	'Raised with each change of the rate: who saw an older one does not change it.';
+COMMENT ON COLUMN backfill.budget.set_at IS 'When the rate was last changed.';
+COMMENT ON COLUMN backfill.budget.wal_spent IS
+	'WAL that batches have written, in bytes, since the schema was installed.';
+
+CREATE TABLE IF NOT EXISTS backfill.samples (
+	incarnation bigint NOT NULL,
+	signal text NOT NULL,
+	target text NOT NULL,
+	value double precision,
+	limit_value double precision,
+	resume_value double precision,
+	holding boolean NOT NULL,
+	detail text,
+	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (incarnation, signal, target)
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0,
+	autovacuum_vacuum_threshold = 200);
+COMMENT ON TABLE backfill.samples IS
+	'What backfill.signals shows, a row per signal of each daemon.';
+COMMENT ON COLUMN backfill.samples.incarnation IS
+	'The daemon (backfill.daemons).';
+COMMENT ON COLUMN backfill.samples.signal IS 'What is measured.';
+COMMENT ON COLUMN backfill.samples.target IS 'Of whom.';
+COMMENT ON COLUMN backfill.samples.value IS 'NULL: unknown.';
+COMMENT ON COLUMN backfill.samples.limit_value IS
+	'No batch begins while the value is above it.';
+COMMENT ON COLUMN backfill.samples.resume_value IS
+	'Once held, no batch begins before the value is below it.';
+COMMENT ON COLUMN backfill.samples.holding IS
+	'Whether it holds batches back.';
+COMMENT ON COLUMN backfill.samples.detail IS 'More, in words.';
+COMMENT ON COLUMN backfill.samples.at IS 'When it was measured.';
 
 CREATE TABLE IF NOT EXISTS backfill.stop (
 	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),

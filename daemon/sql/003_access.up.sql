@@ -20,6 +20,7 @@ SET LOCAL ROLE backfill_owner;
 --   BF028 no index condition on the key in the plan
 --   BF029 rows were still written, and on_residue = fail
 --   BF030 a cascade has no index on the child's side
+--   BF031 a row alone blocks others beyond max_blocking_time
 
 -- Whether current_user may see and steer what run_as may do. A role that
 -- was dropped is nobody's.
@@ -50,11 +51,13 @@ GRANT SELECT,
 		key_columns, run_as, depends_on, hold, run_after, run_window,
 		priority, batch_rows, max_batch_rows, target_batch_time,
 		lock_timeout, statement_timeout, synchronous_commit,
-		pause_after_rows, on_row_error, max_row_errors, on_residue,
+		pause_after_rows, max_rows_per_second, max_replication_lag,
+		on_row_error, max_row_errors, on_residue,
 		dry_run),
 	UPDATE (run_window, priority, batch_rows, max_batch_rows,
 		target_batch_time, lock_timeout, statement_timeout,
-		synchronous_commit, pause_after_rows)
+		synchronous_commit, pause_after_rows, max_rows_per_second,
+		max_replication_lag)
 	ON backfill.jobs TO backfill_submit;
 GRANT SELECT ON backfill.ranges, backfill.holes, backfill.row_errors,
 	backfill.events TO backfill_submit;
@@ -63,6 +66,9 @@ GRANT SELECT ON backfill.stop TO backfill_submit, backfill_daemon, pg_monitor;
 GRANT SELECT ON backfill.daemons TO backfill_submit, pg_monitor;
 GRANT SELECT, UPDATE, INSERT ON backfill.jobs, backfill.ranges,
 	backfill.daemons TO backfill_daemon;
+GRANT SELECT, UPDATE ON backfill.budget TO backfill_daemon;
+GRANT SELECT, INSERT, UPDATE, DELETE ON backfill.samples TO backfill_daemon;
+GRANT SELECT ON backfill.budget TO pg_monitor;
 GRANT SELECT, INSERT ON backfill.events TO backfill_daemon;
 GRANT SELECT ON backfill.holes, backfill.row_errors TO backfill_daemon;
 

@@ -103,6 +103,10 @@ BEGIN
 	PERFORM backfill.check_window(NEW.run_window, NEW.timezone);
 	PERFORM backfill.check_number('pause_after_rows', NEW.pause_after_rows,
 		1, 9223372036854775807);
+	PERFORM backfill.check_number('max_rows_per_second',
+		NEW.max_rows_per_second, 1, 1000000000);
+	PERFORM backfill.check_interval('max_replication_lag',
+		NEW.max_replication_lag, '100ms', '1h');
 	PERFORM backfill.check_number('batch_rows', NEW.batch_rows, 1, 1000000);
 	PERFORM backfill.check_number('max_batch_rows', NEW.max_batch_rows,
 		1, 1000000);
@@ -428,7 +432,8 @@ DROP TRIGGER IF EXISTS jobs_3_check_settings ON backfill.jobs;
 CREATE TRIGGER jobs_3_check_settings
 	BEFORE INSERT OR UPDATE OF run_window, priority, batch_rows,
 		max_batch_rows, target_batch_time, lock_timeout,
-		statement_timeout, synchronous_commit, pause_after_rows
+		statement_timeout, synchronous_commit, pause_after_rows,
+		max_rows_per_second, max_replication_lag
 	ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_check_settings();
 DROP TRIGGER IF EXISTS jobs_4_submitted ON backfill.jobs;

@@ -46,7 +46,8 @@ RETURNS TABLE (target text, set_clause text, where_clause text,
 	statement_timeout_ms bigint, batch_rows integer, max_batch_rows integer,
 	target_batch_time_ms bigint, kind text, from_clause text,
 	dry_run boolean, record_errors boolean, pass integer,
-	key_signature text, holes_first boolean, rows_left bigint)
+	key_signature text, holes_first boolean, rows_left bigint,
+	max_rows_per_second bigint, max_replication_lag_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -64,7 +65,8 @@ BEGIN
 				' bounds those of a superuser.';
 	END IF;
 	UPDATE backfill.ranges s SET runner_pid = pg_backend_pid(),
-		runner_backend_start = my_backend_start
+		runner_backend_start = my_backend_start,
+		attached_at = clock_timestamp()
 	WHERE s.job_id = job AND s.number = range;
 	RETURN QUERY SELECT j.target, j.set_clause, j.where_clause,
 		j.key_columns, j.search_path, j.timezone, j.datestyle,
@@ -82,7 +84,8 @@ BEGIN
 			AND hash_array(e.key) = hash_array(h.hi) AND e.key = h.hi
 			WHERE h.job_id = job AND h.number = range AND NOT h.is_window
 			AND e.resolved_at IS NULL),
-		backfill.rows_left(job)
+		backfill.rows_left(job), j.max_rows_per_second,
+		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint
 	FROM backfill.jobs j WHERE j.id = job;
 END
 $$;

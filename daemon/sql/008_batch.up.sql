@@ -137,7 +137,8 @@ CREATE OR REPLACE FUNCTION backfill.begin_batch(job bigint, range integer,
 	is_slow boolean DEFAULT false)
 RETURNS TABLE (batch_rows integer, max_batch_rows integer,
 	target_batch_time_ms bigint, wal_lsn pg_lsn, rows_left bigint,
-	wait_cap_ms bigint)
+	wait_cap_ms bigint, max_rows_per_second bigint,
+	max_replication_lag_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -150,7 +151,8 @@ BEGIN
 	PERFORM backfill.begin_work(job, range, with_epoch, with_seq);
 	room := backfill.rows_left(job);
 	SELECT q.batch_rows, q.max_batch_rows, q.target_batch_time,
-		q.pause_after_rows INTO j
+		q.pause_after_rows, q.max_rows_per_second, q.max_replication_lag
+	INTO j
 	FROM backfill.jobs q WHERE q.id = job;
 	IF room <= 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF011',
@@ -168,12 +170,13 @@ BEGIN
 	END IF;
 	RETURN QUERY SELECT j.batch_rows, j.max_batch_rows,
 		ceil(extract(epoch FROM j.target_batch_time) * 1000)::bigint,
-		pg_current_wal_insert_lsn(), room, cap_ms;
+		pg_current_wal_insert_lsn(), room, cap_ms, j.max_rows_per_second,
+		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint;
 END
 $$;
 COMMENT ON FUNCTION backfill.begin_batch(bigint, integer, bigint, bigint,
 	boolean, boolean) IS
-	'First statement of each batch: locks the range and raises when the batch may not run: BF010 another owner, BF011 paused, cancelled, stopped, outside run_window or at pause_after_rows, BF022 table or index redefined. Applies the job''s timeouts to the transaction, and a shorter one when it may wait for locks, or where is_slow, of one row that takes its time, a shorter lock_timeout; returns its sizes, the WAL position, the rows left and that bound.';
+	'First statement of each batch: locks the range and raises when the batch may not run: BF010 another owner, BF011 paused, cancelled, stopped, outside run_window or at pause_after_rows, BF022 table or index redefined. Applies the job''s timeouts to the transaction, and a shorter one when it may wait for locks, or where is_slow, of one row that takes its time, a shorter lock_timeout; returns its sizes, the WAL position, the rows left, that bound, and the job''s limits of rate and lag.';
 
 -- What checkpoint and close_hole share.
 CREATE OR REPLACE FUNCTION backfill.check_counts(job bigint, locked bigint,
@@ -245,6 +248,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	now_at timestamptz := clock_timestamp();
+	since timestamptz := transaction_timestamp();
 BEGIN
 	PERFORM backfill.check_not_negative(job, read, size, locked, updated,
 		rekeyed, still_matching);
@@ -273,6 +277,11 @@ BEGIN
 		rows_still_matching = s.rows_still_matching + still_matching,
 		batches = s.batches + 1,
 		batch_rows = size,
+		batch_ms = 1000 * extract(epoch FROM now_at - since),
+		pause_ms = 1000 * extract(epoch FROM since
+			- greatest(s.checkpoint_at, s.attached_at)),
+		paced_ms = s.paced_ms + coalesce(1000 * extract(epoch FROM since
+			- greatest(s.checkpoint_at, s.attached_at)), 0),
 		-- Exponentially weighted by time, over 30 seconds; a pause of more
 		-- than 5 minutes begins anew.
 		rows_per_second = CASE

@@ -208,6 +208,8 @@ BEGIN
 	DELETE FROM backfill.daemons d
 	WHERE d.lease_until < before AND d.incarnation <> me AND NOT EXISTS (
 		SELECT FROM backfill.ranges r WHERE r.owner = d.incarnation);
+	DELETE FROM backfill.samples s WHERE NOT EXISTS (
+		SELECT FROM backfill.daemons d WHERE d.incarnation = s.incarnation);
 	RETURN removed;
 END
 $$;

@@ -106,7 +106,8 @@ $$;
 COMMENT ON FUNCTION backfill.look_at_jobs() IS
 	'The queued jobs, with the reason that each has and why it may not run yet, as its reason should say it (NULL: it may), and the running ones whose daemon''s lease has ended.';
 
-CREATE OR REPLACE FUNCTION backfill.claim(me bigint)
+CREATE OR REPLACE FUNCTION backfill.claim(me bigint,
+	workers integer DEFAULT NULL)
 RETURNS TABLE (job_id bigint, range integer, epoch bigint, run_as name,
 	name text, taken_over boolean)
 LANGUAGE plpgsql
@@ -122,6 +123,7 @@ DECLARE
 	waiting bigint[];
 	reasons text[];
 	has_waited boolean := false;
+	busy bigint;
 	new_epoch bigint;
 BEGIN
 	IF EXISTS (SELECT FROM backfill.stop)
@@ -140,6 +142,22 @@ BEGIN
 			AND w.why IS NOT NULL)
 	INTO candidates, waiting, reasons
 	FROM backfill.look_at_jobs() w;
+
+	-- Several daemons shall load the server no more than one: what runs is
+	-- counted over all of them, by one claim at a time.
+	IF candidates IS NOT NULL AND workers IS NOT NULL THEN
+		PERFORM pg_advisory_xact_lock(
+			'backfill.jobs'::regclass::oid::bigint::bit(32)::integer, 1);
+		SELECT count(*) INTO busy FROM backfill.jobs q
+		WHERE q.state = 'running' AND NOT backfill.is_orphan(q.id, q.state);
+		IF busy >= workers THEN
+			waiting := waiting || candidates;
+			reasons := reasons || array_fill(format('waits: %s jobs run'
+				' already (workers: %s)', busy, workers),
+				ARRAY[cardinality(candidates)]);
+			candidates := NULL;
+		END IF;
+	END IF;
 
 	-- A job that is running under a daemon whose lease has ended is taken
 	-- whatever the hour: that ends what the old owner's backend may still be
@@ -196,7 +214,7 @@ BEGIN
 		SELECT t.id, t.why FROM unnest(waiting, reasons) AS t(id, why)),
 	w AS MATERIALIZED (
 		SELECT q.id, n.why FROM n JOIN backfill.jobs q ON q.id = n.id
-		WHERE q.state = 'queued'
+		WHERE q.state = 'queued' AND q.reason IS DISTINCT FROM n.why
 		LIMIT 200 FOR NO KEY UPDATE OF q SKIP LOCKED)
 	UPDATE backfill.jobs u SET reason = w.why
 	FROM w WHERE u.id = w.id AND u.state = 'queued';
@@ -216,13 +234,13 @@ BEGIN
 		j.old_state = 'running';
 END
 $$;
-COMMENT ON FUNCTION backfill.claim(bigint) IS
-	'Claims the job of the highest priority, then lowest id, that may run or whose daemon''s lease has ended, for this incarnation; no row: none. A job whose old owner''s transaction does not end within lock_timeout is passed over.';
+COMMENT ON FUNCTION backfill.claim(bigint, integer) IS
+	'Claims the job of the highest priority, then lowest id, that may run or whose daemon''s lease has ended, for this incarnation; no row: none, or as many jobs as workers run already, under all daemons (NULL: no bound). A job whose old owner''s transaction does not end within lock_timeout is passed over.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.waits_for_window(text, text),
 	backfill.is_orphan(bigint, text), backfill.look_at_jobs(),
-	backfill.claim(bigint)
+	backfill.claim(bigint, integer)
 	TO backfill_daemon;
 
 RESET ROLE;

@@ -2,19 +2,35 @@
 
 SET LOCAL ROLE backfill_owner;
 
+CREATE OR REPLACE FUNCTION backfill.why_not(job bigint)
+RETURNS text LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM backfill.check_may_run(job);
+	RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'BF011' THEN
+	RETURN SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION backfill.why_not(bigint) IS
+	'Why the job may not run, as check_may_run() says it; NULL: it may.';
+
+-- A run that does not begin batches just now is not told by begin_batch.
 CREATE OR REPLACE FUNCTION backfill.my_work(me bigint)
-RETURNS TABLE (job_id bigint, epoch bigint, state text)
+RETURNS TABLE (job_id bigint, epoch bigint, state text, why_not text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT r.job_id, r.epoch, CASE
-		WHEN j.state = 'running' AND EXISTS (SELECT FROM backfill.stop)
-		THEN 'stopped' ELSE j.state END
-	FROM backfill.ranges r JOIN backfill.jobs j ON j.id = r.job_id
+		WHEN j.state = 'running' AND w.why IS NOT NULL
+		THEN 'stopped' ELSE j.state END, w.why
+	FROM backfill.ranges r JOIN backfill.jobs j ON j.id = r.job_id,
+		LATERAL (SELECT backfill.why_not(j.id) AS why OFFSET 0) w
 	WHERE r.owner = me
 $$;
 COMMENT ON FUNCTION backfill.my_work(bigint) IS
-	'What the ranges of this daemon should be doing.';
+	'What the ranges of this daemon should be doing: the state of the job, or stopped, and why it may not run.';
 
 -- The job's row, locked, if it is still ours to speak of.
 CREATE OR REPLACE FUNCTION backfill.lock_job(me bigint, job bigint,
@@ -191,7 +207,8 @@ COMMENT ON FUNCTION backfill.fail_job(bigint, bigint, bigint, text, text,
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	backfill.my_work(bigint), backfill.lock_job(bigint, bigint, bigint),
+	backfill.why_not(bigint), backfill.my_work(bigint),
+	backfill.lock_job(bigint, bigint, bigint),
 	backfill.set_reason(bigint, bigint, bigint, text),
 	backfill.release(bigint, bigint, bigint, text),
 	backfill.finish_job(bigint, bigint, bigint),

@@ -18,6 +18,21 @@ $$;
 COMMENT ON FUNCTION backfill.cancel_runner(bigint, bigint, bigint) IS
 	'Cancels the statement that the job''s runner is executing; false: none.';
 
+CREATE OR REPLACE FUNCTION backfill.awaits_client(me bigint, job bigint,
+	with_epoch bigint)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(bool_and(a.pid IS NULL OR a.wait_event = 'ClientRead'),
+		false)
+	FROM backfill.ranges r LEFT JOIN pg_stat_activity a
+		ON a.pid = r.runner_pid AND a.backend_start = r.runner_backend_start
+	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch
+		AND r.runner_pid IS NOT NULL
+$$;
+COMMENT ON FUNCTION backfill.awaits_client(bigint, bigint, bigint) IS
+	'Whether the backend of the job''s runner waits for the next message, or is gone: to a request that was sent it will not answer any more.';
+
 CREATE OR REPLACE FUNCTION backfill.tell_backend(backend integer)
 RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -64,6 +79,75 @@ AS $$
 $$;
 COMMENT ON FUNCTION backfill.waits_for_table(bigint, bigint, bigint) IS
 	'Whether the job''s runner waits for the lock of a whole table, which no row of its batch can be blamed for.';
+
+-- Of our own sessions, a runner is known by its range, a control login by
+-- its role: of a superuser, which cannot be one, membership says nothing.
+-- Before PostgreSQL 14 a lock does not tell since when it is waited for: its
+-- statement cannot have waited for longer than it runs.
+CREATE OR REPLACE FUNCTION backfill.blocked_by(me bigint, job bigint,
+	with_epoch bigint)
+RETURNS TABLE (waiting text, waited_ms bigint) LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('pid %s (%s%s)', w.pid, coalesce(w.usename, 'unknown role'),
+		coalesce(', ' || nullif(w.application_name, ''), '')), w.ms
+	FROM (SELECT a.pid, a.usename, a.application_name,
+			greatest(0, coalesce(1000 * extract(epoch FROM
+				clock_timestamp() - CASE WHEN to_jsonb(l) ? 'waitstart'
+				THEN (to_jsonb(l)->>'waitstart')::timestamptz
+				ELSE a.query_start END), 0))::bigint AS ms
+		FROM backfill.ranges r
+		JOIN pg_locks l ON NOT l.granted
+			AND r.runner_pid = ANY (pg_blocking_pids(l.pid))
+		JOIN pg_stat_activity a ON a.pid = l.pid
+		WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch
+			AND a.backend_type = 'client backend'
+			AND NOT EXISTS (SELECT FROM backfill.ranges o
+				WHERE o.runner_pid = a.pid
+					AND o.runner_backend_start = a.backend_start)
+			AND NOT EXISTS (SELECT FROM pg_roles u
+				WHERE u.oid = a.usesysid AND NOT u.rolsuper
+					AND pg_has_role(u.oid, 'backfill_daemon', 'MEMBER'))
+		) AS w
+	ORDER BY w.ms DESC, w.pid LIMIT 1
+$$;
+COMMENT ON FUNCTION backfill.blocked_by(bigint, bigint, bigint) IS
+	'Which application has waited longest for a lock that the job''s runner holds, with role and program, and for how many milliseconds; no row: none waits.';
+
+-- What it was asked for may be over: it is looked at once more, so that it is
+-- not the next batch that is cancelled. What is committed and only waits for
+-- a standby cannot be taken back. Of the events one an hour is enough.
+CREATE OR REPLACE FUNCTION backfill.unblock(me bigint, job bigint,
+	with_epoch bigint, longest_ms bigint)
+RETURNS boolean LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+	w record;
+BEGIN
+	SELECT b.waiting, b.waited_ms INTO w
+	FROM backfill.blocked_by(me, job, with_epoch) b
+	WHERE b.waited_ms >= longest_ms;
+	IF NOT FOUND OR EXISTS (SELECT FROM backfill.ranges r
+		JOIN pg_stat_activity a ON a.pid = r.runner_pid
+		WHERE r.job_id = job AND r.owner = me AND a.wait_event = 'SyncRep')
+		OR NOT backfill.cancel_runner(me, job, with_epoch)
+	THEN
+		RETURN false;
+	END IF;
+	INSERT INTO backfill.events (actor, job_id, event, detail)
+	SELECT session_user, job, 'batch_cancelled', format('%s had waited %s ms'
+		' for the batch (max_blocking_time %s ms)', w.waiting, w.waited_ms,
+		longest_ms)
+	WHERE NOT EXISTS (SELECT FROM backfill.events e
+		WHERE e.job_id = job AND e.event = 'batch_cancelled'
+			AND e.at > clock_timestamp() - '1 hour'::interval);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION backfill.unblock(bigint, bigint, bigint, bigint) IS
+	'Cancels the statement of the job''s runner if an application has waited for it that long; false: none has any more, or it is committed.';
 
 -- A transaction is known by its virtual id and by its transaction ids: when
 -- it is prepared it keeps both and loses its pid; when the server restarts,
@@ -164,9 +248,12 @@ COMMENT ON FUNCTION backfill.barrier(bigint, bigint, bigint, oid, text[]) IS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	backfill.cancel_runner(bigint, bigint, bigint),
+	backfill.awaits_client(bigint, bigint, bigint),
 	backfill.tell_backend(integer),
 	backfill.blockers(bigint, bigint, bigint),
 	backfill.waits_for_table(bigint, bigint, bigint),
+	backfill.blocked_by(bigint, bigint, bigint),
+	backfill.unblock(bigint, bigint, bigint, bigint),
 	backfill.writers(oid, text[], integer),
 	backfill.tell_writer(integer, text[]),
 	backfill.barrier(bigint, bigint, bigint, oid, text[])

@@ -42,25 +42,29 @@ static struct pgc_request *about_job(const char *sql, int64_t me,
 
 /* ---- login ---- */
 
-enum { LOGIN_FACTS = 1 };
+/* Without BEGIN, a request is one transaction up to its Sync, and an error
+ * ends it. SET of these two parameters is for the transaction under way,
+ * before its first query (PostgreSQL docs, 20.11 "transaction_isolation");
+ * SET TRANSACTION would be the same with a warning in the server's log. */
+void queue_setup_init(struct queue_setup *s, int64_t lock_timeout_ms)
+{
+	(void)snprintf(s->limits, sizeof s->limits,
+		"SELECT pg_catalog.set_config('search_path',"
+		" 'pg_catalog, pg_temp', true),"
+		" pg_catalog.set_config('lock_timeout', '%" PRId64 "', true),"
+		" pg_catalog.set_config('statement_timeout', '10s', true),"
+		" pg_catalog.set_config('synchronous_commit', 'local', true)",
+		lock_timeout_ms);
+	s->statements[0] = "SET transaction_isolation = 'read committed'";
+	s->statements[1] = "SET transaction_read_only = off";
+	s->statements[2] = s->limits;
+	s->statements[3] = NULL;
+}
 
-struct pgc_request *queue_login(int64_t lock_timeout_ms)
+struct pgc_request *queue_login(void)
 {
 	struct pgc_request *r = pgc_request_new(DEADLINE_MS);
-	struct number n;
-	const char *const values[] = { number(&n, lock_timeout_ms) };
 
-	pgc_add_params(r,
-		"SELECT pg_catalog.set_config('search_path',"
-		" 'pg_catalog, pg_temp', false),"
-		" pg_catalog.set_config('lock_timeout', $1, false),"
-		" pg_catalog.set_config('statement_timeout', '10s', false),"
-		" pg_catalog.set_config('synchronous_commit', 'local', false),"
-		" pg_catalog.set_config('default_transaction_read_only', 'off',"
-		" false), "
-		"pg_catalog.set_config('default_transaction_isolation',"
-		" 'read committed', false)",
-		1, values);
 	/* By name in pg_roles: a cluster without the schema has no role of
 	 * ours, and pg_has_role() would raise. */
 	pgc_add(r,
@@ -74,7 +78,7 @@ struct pgc_request *queue_login(int64_t lock_timeout_ms)
 		" pg_catalog.string_agg(w.n, ', ' ORDER BY w.o)"
 		"  FILTER (WHERE w.is_member AND NOT w.has),"
 		" pg_catalog.current_setting('server_version_num')::integer"
-		"  >= 160000"
+		"  >= 160000, pg_catalog.pg_backend_pid()"
 		" FROM (SELECT u.n, u.o,"
 		"   coalesce(pg_catalog.pg_has_role(g.oid, 'MEMBER'), false)"
 		"    AS is_member,"
@@ -111,9 +115,31 @@ static int check_inherited(const PGresult *facts, struct err *e)
 	return e->code;
 }
 
-int queue_check_login(const struct pgc_request *r, struct err *e)
+/* A pooler makes up the process id that it tells a client. Whether it pools
+ * transactions cannot be seen; LISTEN would then stay behind in a session
+ * of others, and bring us nothing. */
+static int check_is_direct(
+	const PGresult *facts, int backend_pid, struct err *e)
 {
-	const PGresult *facts = pgc_result(r, LOGIN_FACTS);
+	if (pgc_int(facts, 0, 8) == backend_pid) {
+		return 0;
+	}
+	err_set(e, BFE_INPUT,
+		"the control login \"%s\" goes through a connection pooler",
+		pgc_text(facts, 0, 0));
+	err_set_detail(e,
+		"Process %s answers, but the connection is to process %d:"
+		" LISTEN would not work if transactions are pooled.",
+		pgc_text(facts, 0, 8), backend_pid);
+	err_set_hint(
+		e, "Connect to the server itself, or set \"poll_only: true\".");
+	return e->code;
+}
+
+int queue_check_login(const struct pgc_request *r, int backend_pid,
+	int poll_only, struct err *e)
+{
+	const PGresult *facts = pgc_result(r, 0);
 	const char *user = pgc_text(facts, 0, 0);
 	const char *missing = pgc_text(facts, 0, 4);
 
@@ -148,11 +174,21 @@ int queue_check_login(const struct pgc_request *r, struct err *e)
 			e, "GRANT %s TO %s;", missing, pgc_text(facts, 0, 5));
 		return e->code;
 	}
-	return check_inherited(facts, e);
+	if (check_inherited(facts, e) != 0) {
+		return e->code;
+	}
+	return poll_only ? 0 : check_is_direct(facts, backend_pid, e);
 }
 
-struct pgc_request *queue_register(
-	const char *host, int pid, const char *version, int64_t lease_ms)
+static void add_listen(struct pgc_request *r, int poll_only)
+{
+	if (!poll_only) {
+		pgc_add(r, "LISTEN backfill");
+	}
+}
+
+struct pgc_request *queue_register(const char *host, int pid,
+	const char *version, int64_t lease_ms, int poll_only)
 {
 	struct number p, l;
 	const char *const values[] = { host, number(&p, pid), version,
@@ -172,7 +208,7 @@ struct pgc_request *queue_register(
 		"SELECT backfill.register($1, $2::integer, $3,"
 		" make_interval(secs => $4::double precision / 1000))",
 		4, values);
-	pgc_add(r, "LISTEN backfill");
+	add_listen(r, poll_only);
 	return r;
 }
 
@@ -199,15 +235,18 @@ int64_t queue_read_incarnation(const struct pgc_request *r)
 
 /* ---- the daemon's life ---- */
 
-struct pgc_request *queue_renew(int64_t me)
+struct pgc_request *queue_renew(int64_t me, uint64_t deadline_ms)
 {
 	struct number n;
 	const char *const values[] = { number(&n, me) };
+	struct pgc_request *r = pgc_request_new(deadline_ms);
 
-	return one("SELECT backfill.renew($1::bigint)", 1, values);
+	pgc_add_params(r, "SELECT backfill.renew($1::bigint)", 1, values);
+	return r;
 }
 
-struct pgc_request *queue_return(int64_t me, const char *host, int pid)
+struct pgc_request *queue_return(
+	int64_t me, const char *host, int pid, int poll_only)
 {
 	struct number n, p;
 	const char *const values[] = { number(&n, me), host, number(&p, pid) };
@@ -215,7 +254,7 @@ struct pgc_request *queue_return(int64_t me, const char *host, int pid)
 				    " $3::integer)",
 		3, values);
 
-	pgc_add(r, "LISTEN backfill");
+	add_listen(r, poll_only);
 	return r;
 }
 
@@ -229,14 +268,14 @@ struct pgc_request *queue_unregister(int64_t me)
 
 /* ---- the queue ---- */
 
-struct pgc_request *queue_claim(int64_t me)
+struct pgc_request *queue_claim(int64_t me, int64_t workers)
 {
-	struct number n;
-	const char *const values[] = { number(&n, me) };
+	struct number a, b;
+	const char *const values[] = { number(&a, me), number(&b, workers) };
 
 	return one("SELECT job_id, range, epoch, run_as, name, taken_over"
-		   " FROM backfill.claim($1::bigint)",
-		1, values);
+		   " FROM backfill.claim($1::bigint, $2::integer)",
+		2, values);
 }
 
 int queue_read_claim(const struct pgc_request *r, struct queue_claim *c)
@@ -261,7 +300,7 @@ struct pgc_request *queue_my_work(int64_t me)
 	struct number n;
 	const char *const values[] = { number(&n, me) };
 
-	return one("SELECT job_id, epoch, state"
+	return one("SELECT job_id, epoch, state, why_not"
 		   " FROM backfill.my_work($1::bigint)",
 		1, values);
 }
@@ -284,6 +323,11 @@ int64_t queue_work_epoch(const struct pgc_request *r, int row)
 const char *queue_work_state(const struct pgc_request *r, int row)
 {
 	return pgc_text(pgc_result(r, 0), row, 2);
+}
+
+const char *queue_work_why_not(const struct pgc_request *r, int row)
+{
+	return pgc_text(pgc_result(r, 0), row, 3);
 }
 
 struct pgc_request *queue_retake(
@@ -366,6 +410,19 @@ struct queue_barrier queue_read_barrier(const struct pgc_request *r)
 	return b;
 }
 
+struct pgc_request *queue_awaits_client(
+	int64_t me, int64_t job_id, int64_t epoch)
+{
+	return about_job("SELECT backfill.awaits_client($1::bigint,"
+			 " $2::bigint, $3::bigint)",
+		me, job_id, epoch, NULL);
+}
+
+int queue_read_awaits_client(const struct pgc_request *r)
+{
+	return pgc_bool(pgc_result(r, 0), 0, 0);
+}
+
 struct pgc_request *queue_prune(int64_t me, int64_t retention_ms)
 {
 	struct number a, b;
@@ -398,7 +455,10 @@ struct pgc_request *queue_blockers(int64_t me, int64_t job_id, int64_t epoch)
 
 	return one("SELECT backfill.blockers($1::bigint, $2::bigint,"
 		   " $3::bigint), backfill.waits_for_table($1::bigint,"
-		   " $2::bigint, $3::bigint)",
+		   " $2::bigint, $3::bigint), b.waiting, b.waited_ms"
+		   " FROM (SELECT) AS always LEFT JOIN"
+		   " backfill.blocked_by($1::bigint, $2::bigint, $3::bigint) b"
+		   " ON true",
 		3, values);
 }
 
@@ -410,4 +470,29 @@ const char *queue_read_blockers(const struct pgc_request *r)
 int queue_read_waits_for_table(const struct pgc_request *r)
 {
 	return pgc_bool(pgc_result(r, 0), 0, 1);
+}
+
+const char *queue_read_waiting(const struct pgc_request *r)
+{
+	return pgc_text(pgc_result(r, 0), 0, 2);
+}
+
+int64_t queue_read_waited_ms(const struct pgc_request *r)
+{
+	return pgc_int(pgc_result(r, 0), 0, 3);
+}
+
+struct pgc_request *queue_unblock(
+	int64_t me, int64_t job_id, int64_t epoch, int64_t longest_ms)
+{
+	struct number n;
+
+	return about_job("SELECT backfill.unblock($1::bigint, $2::bigint,"
+			 " $3::bigint, $4::bigint)",
+		me, job_id, epoch, number(&n, longest_ms));
+}
+
+int queue_read_unblocked(const struct pgc_request *r)
+{
+	return pgc_bool(pgc_result(r, 0), 0, 0);
 }

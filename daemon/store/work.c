@@ -55,6 +55,29 @@ struct pgc_request *work_begin(uint64_t deadline_ms)
 	return r;
 }
 
+/* ---- who answers ---- */
+
+struct pgc_request *work_identify(void)
+{
+	struct pgc_request *r = pgc_request_new(SHORT_DEADLINE_MS);
+
+	pgc_add(r, "SELECT pg_catalog.pg_backend_pid()");
+	return r;
+}
+
+int work_check_backend(
+	const struct pgc_request *r, int backend_pid, struct err *e)
+{
+	if (pgc_int(pgc_result(r, 0), 0, 0) == backend_pid) {
+		return 0;
+	}
+	err_set(e, BFE_CONNECT, "the connection goes through a pooler");
+	err_set_hint(e,
+		"Give the connection string of the server itself as"
+		" \"runner\".");
+	return e->code;
+}
+
 /* ---- attach ---- */
 
 enum { ATTACH_RESULT = 2 };
@@ -95,6 +118,11 @@ static void add_settings(
 	add_setting(sql, "idle_in_transaction_session_timeout", "%" PRId64,
 		s->idle_in_transaction_session_timeout_ms);
 	add_setting(sql, "synchronous_commit", "%s", s->synchronous_commit);
+	/* No timeout runs while the server waits for the rest of a request,
+	 * with rows locked: it must notice by itself that we are gone. */
+	add_setting(sql, "tcp_keepalives_idle", "10");
+	add_setting(sql, "tcp_keepalives_interval", "5");
+	add_setting(sql, "tcp_keepalives_count", "3");
 	if (server_version >= 140000) {
 		/* An orphan's statement ends with its client. */
 		add_setting(sql, "client_connection_check_interval", "%" PRId64,
@@ -120,8 +148,8 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" key_index_oid, hi, cursor, seq, finished, last_batch_rows,"
 		" statement_timeout_ms, batch_rows, max_batch_rows,"
 		" target_batch_time_ms, kind, from_clause, dry_run,"
-		" record_errors, pass, key_signature, holes_first, rows_left"
-		" FROM ");
+		" record_errors, pass, key_signature, holes_first, rows_left,"
+		" max_rows_per_second, max_replication_lag_ms FROM ");
 	work_add_call(&sql, "attach", fence);
 	text_add(&sql,
 		", (SELECT a.backend_start FROM "
@@ -171,6 +199,8 @@ int work_read_attach(
 	j->key_signature = copy_text(result, 24);
 	j->holes_first = pgc_bool(result, 0, 25);
 	j->rows_left = pgc_int(result, 0, 26);
+	j->max_rows_per_second = pgc_int(result, 0, 27);
+	j->max_replication_lag_ms = pgc_int(result, 0, 28);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
 		j->target == NULL || (j->set_clause == NULL && !j->is_delete)) {

@@ -14,7 +14,8 @@ static void add_begin_batch(
 	text_init(&sql);
 	text_add(&sql,
 		"SELECT batch_rows, max_batch_rows, target_batch_time_ms,"
-		" wal_lsn, rows_left, wait_cap_ms FROM ");
+		" wal_lsn, rows_left, wait_cap_ms, max_rows_per_second,"
+		" max_replication_lag_ms FROM ");
 	work_add_call(&sql, "begin_batch", f);
 	text_addf(&sql, ", %" PRId64 ", %s, %s)", f->seq,
 		may_wait ? "true" : "false", is_slow ? "true" : "false");
@@ -94,18 +95,8 @@ static int check_commit(const struct pgc_request *r, int index, struct err *e)
 	return 0;
 }
 
-/* "16/B374D848" as a number of bytes. */
-static int64_t read_lsn(const char *lsn)
-{
-	unsigned high = 0;
-	unsigned low = 0;
-
-	(void)sscanf(lsn, "%X/%X", &high, &low);
-	return (int64_t)((uint64_t)high << 32 | low);
-}
-
 int work_read_batch(const struct pgc_request *r, struct key *storage,
-	struct run_event *ev, struct err *e)
+	struct run_event *ev, int64_t *max_replication_lag_ms, struct err *e)
 {
 	const PGresult *limits = pgc_result(r, BATCH_BEGIN);
 	const PGresult *counts = pgc_result(r, BATCH_CHANGE);
@@ -118,10 +109,11 @@ int work_read_batch(const struct pgc_request *r, struct key *storage,
 	ev->target_us = pgc_int(limits, 0, 2) * 1000;
 	ev->rows_left = pgc_int(limits, 0, 4);
 	ev->wait_cap_us = pgc_int(limits, 0, 5) * 1000;
+	ev->max_rows_per_second = pgc_int(limits, 0, 6);
+	*max_replication_lag_ms = pgc_int(limits, 0, 7);
 	ev->sample.rows_changed = pgc_int(counts, 0, 2);
 	ev->sample.elapsed_us = (int64_t)pgc_elapsed_us(r);
-	ev->sample.wal_bytes = read_lsn(pgc_text(counts, 0, 3)) -
-		read_lsn(pgc_text(limits, 0, 3));
+	ev->sample.wal_bytes = pgc_lsn(counts, 0, 3) - pgc_lsn(limits, 0, 3);
 	read_window(pgc_result(r, BATCH_WINDOW), storage, ev);
 	return 0;
 }

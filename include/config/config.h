@@ -14,9 +14,12 @@ struct config_database {
 	char *name;	 /* unique; in log lines */
 	char *dsn;	 /* control login: conninfo or URI */
 	char *runner;	 /* jobs' logins, user added; "" means: as dsn */
+	int poll_only;	 /* no LISTEN: the control login's way is pooled */
 	int64_t workers; /* jobs at the same time */
 	char **expected_standbys;
 	size_t expected_standbys_count;
+	char **optional_standbys;
+	size_t optional_standbys_count;
 };
 
 struct config {
@@ -25,9 +28,14 @@ struct config {
 
 	/* daemon: */
 	char *log_level;
+	char *log_format;
 	int64_t lease_ms;
 	int64_t poll_interval_ms;
 	int64_t retention_ms;
+
+	/* pace: */
+	int64_t max_replication_lag_ms;
+	int64_t optional_standby_timeout_ms;
 
 	/* batch: the defaults of jobs that do not say otherwise */
 	int64_t batch_rows;
@@ -41,6 +49,9 @@ struct config {
 	char *synchronous_commit;
 	int64_t barrier_timeout_ms;
 	int64_t hole_timeout_ms;
+
+	/* pace: */
+	int64_t max_blocking_time_ms;
 };
 
 /* Read a file. Every error of the file is added to errors, a line each

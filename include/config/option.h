@@ -15,21 +15,32 @@ enum option_type {
 	OPTION_TIME,  /* kept in ms */
 	OPTION_BYTES, /* kept in bytes */
 	OPTION_ENUM,
+	OPTION_BOOL, /* kept in an int */
 	OPTION_STRING_LIST
+};
+
+/* When a new value in the file takes effect, once the daemon is told to read
+ * it again. */
+enum option_reload {
+	RELOAD_NEVER, /* it needs a restart */
+	RELOAD_AT_ONCE,
+	RELOAD_AT_BATCH,  /* with the next batch of each job */
+	RELOAD_AT_CONNECT /* with the next connection of each job */
 };
 
 struct option_def {
 	const char *section; /* "" for the top, or "databases", "batch" */
 	const char *name;
 	enum option_type type;
-	const char *default_text; /* NULL: required */
+	const char *default_text; /* NULL: required; a list: empty */
 	const char *sample_text;  /* of a required one */
 	int64_t min;		  /* of a count, time or size */
 	int64_t max;		  /* the same */
 	const char *zero; /* what 0 means where it is allowed, or NULL */
 	const char *const *values; /* of an enum, NULL at the end */
 	int secret;		   /* never quoted in a message */
-	const char *help;	   /* one or two sentences */
+	enum option_reload reload;
+	const char *help; /* one or two sentences */
 
 	/* Into struct config_database for section "databases", else into
 	 * struct config. A list has a count beside it. */
@@ -75,6 +86,23 @@ void option_add_range(const struct option_def *o, struct text *out);
 
 /* Say the same as the detail or hint of an error. */
 void option_explain(const struct option_def *o, struct err *e);
+
+/* "at once", "with the next batch", …; NULL for RELOAD_NEVER. */
+const char *option_reload_name(const struct option_def *o);
+
+/* Whether both structures hold the same value. */
+int option_is_equal(const struct option_def *o, const void *a, const void *b);
+
+/* Exchange the values of two structures. */
+void option_swap(const struct option_def *o, void *a, void *b);
+
+/* Add the value at base as the file would have it. Not for secrets. */
+void option_add_value(
+	const struct option_def *o, const void *base, struct text *out);
+
+/* Add a number of the option's type as the file would have it. */
+void option_add_number(
+	const struct option_def *o, int64_t value, struct text *out);
 
 /* The number that an option holds, for comparisons. */
 int64_t option_number(const struct option_def *o, const void *base);

@@ -26,4 +26,31 @@ void database_stop(struct database *db);
 /* End at once, without a word to the server: the leases will run out. */
 void database_abandon(struct database *db);
 
+/* What a person wants to know of it. Texts are lent, for a turn of the
+ * loop. */
+struct database_status {
+	const char *name;
+	int was_tried;	       /* it served, or failed to, once */
+	const char *trouble;   /* why it does not serve; NULL: it serves */
+	size_t running;	       /* jobs; those that are held not counted */
+	size_t held;	       /* jobs that wait, with a reason */
+	uint64_t rows_changed; /* by this daemon since its start */
+};
+
+void database_status(const struct database *db, struct database_status *s);
+
+/* cb is called, never from inside a call, when the database begins to serve
+ * or could not do so, and whenever it ceases to. */
+typedef void (*database_watch_cb)(void *data);
+void database_watch(struct database *db, database_watch_cb cb, void *data);
+
+/* Whether its machinery moves: heartbeats and looks at the queue go out and
+ * are answered, or a connection is being made or waited for, each within the
+ * time that it may take. A database that can never move again is not alive,
+ * one whose server is down is. */
+int database_is_alive(const struct database *db);
+
+/* The configuration that it borrows has changed in place. */
+void database_reload(struct database *db);
+
 #endif

@@ -7,13 +7,17 @@
 #include "config/config.h"
 #include "pg/pgc.h"
 
+struct pacer;
+
 struct host {
 	uv_loop_t *loop;
 	const struct config *config;		/* borrowed */
 	const struct config_database *database; /* borrowed */
 	struct pgc *control; /* NULL while it is not connected */
+	struct pacer *pacer;
 	int64_t incarnation;
-	uint64_t renewed_ms; /* when the last good heartbeat was sent */
+	uint64_t renewed_ms;   /* when the last good heartbeat was sent */
+	uint64_t rows_changed; /* by all runners since the start */
 };
 
 /* Whether our lease is young enough to begin a batch: two thirds of it by

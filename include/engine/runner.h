@@ -21,11 +21,15 @@ void runner_stop(struct runner *r);
  * control connection must be closed for the runner to end. */
 void runner_abandon(struct runner *r);
 
-/* The job's state in the queue changed: find out now, not after a pause.
- * cancelled: the statement in flight is cancelled too. */
-void runner_wake(struct runner *r, int cancelled);
+/* The job's state in the queue changed, or all work is stopped: find out now,
+ * not after a pause; why_not tells. cancelled: the statement in flight is
+ * cancelled too. */
+void runner_wake(struct runner *r, int cancelled, const char *why_not);
 
 int64_t runner_job(const struct runner *r);
 int64_t runner_epoch(const struct runner *r);
+
+/* Whether it waits for something that its reason names. */
+int runner_is_held(const struct runner *r);
 
 #endif

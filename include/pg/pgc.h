@@ -55,7 +55,13 @@ struct pgc_options {
 	const char *conninfo;	      /* conninfo or URI; copied */
 	const char *user;	      /* overrides that of conninfo; or NULL */
 	const char *application_name; /* at most 63 bytes count */
-	const char *name;	     /* for log lines: "shop control"; copied */
+	const char *name; /* for log lines: "shop control"; copied */
+
+	/* Statements that go before those of each request, in the same round
+	 * trip and transaction, such as settings of that transaction only: a
+	 * pooler may give the next one another session. Up to a NULL; copied;
+	 * or NULL. Their results are dropped; an error is the request's. */
+	const char *const *setup;
 	uint64_t connect_timeout_ms; /* name lookup included; not 0 */
 	pgc_notify_cb on_notify;     /* may be NULL, as the next two */
 	pgc_notice_cb on_notice;
@@ -78,7 +84,8 @@ void pgc_close(struct pgc *c, pgc_close_cb cb, void *data);
 /* Ready for requests: connected, not lost, not closing. */
 int pgc_is_ready(const struct pgc *c);
 
-/* Process id of the server's backend; 0 when not connected. */
+/* Process id of the server's backend, as it was told when we connected (a
+ * pooler tells one of its own making); 0 when not connected. */
 int pgc_backend_pid(const struct pgc *c);
 
 /* Server version as PQserverVersion: 150018; 0 when not connected. */
@@ -108,6 +115,11 @@ void pgc_send(
 
 void pgc_discard(struct pgc_request *r);
 
+/* The reply to the request on the wire, if there is one, will not come:
+ * unless it is there already, the request ends at the next turn as if its
+ * deadline had passed. */
+void pgc_hurry(struct pgc *c);
+
 /* In the callback: result of the statement at index (order of pgc_add;
  * pgc_add_parse counts as one, the description). NULL when it did not run. */
 const PGresult *pgc_result(const struct pgc_request *r, int index);
@@ -125,6 +137,8 @@ uint64_t pgc_elapsed_us(const struct pgc_request *r);
 const char *pgc_text(const PGresult *result, int row, int column);
 int pgc_is_null(const PGresult *result, int row, int column);
 int64_t pgc_int(const PGresult *result, int row, int column);
+/* "16/B374D848" as a number of bytes. */
+int64_t pgc_lsn(const PGresult *result, int row, int column);
 int pgc_bool(const PGresult *result, int row, int column);
 
 /* Fill e from a failed result: SQLSTATE, message, detail, hint. */

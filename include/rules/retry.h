@@ -25,6 +25,9 @@ void retry_reset(struct retry *r);
  * its type. */
 uint64_t retry_pause_ms(struct retry *r, uint64_t now_ms, uint32_t random);
 
+/* Time in which nothing could be tried does not count. */
+void retry_skip_ms(struct retry *r, uint64_t ms);
+
 /* Whether the failures have lasted longer than the budget. */
 int retry_is_spent(const struct retry *r, uint64_t now_ms);
 

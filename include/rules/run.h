@@ -33,13 +33,14 @@ enum run_action {
 	RUN_SET_ASIDE,	  /* one key becomes a hole or a row error */
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_DRY_RUN,	  /* the report on a first batch */
-	RUN_WAIT,	  /* pause_ms; may be woken early */
-	RUN_DISCONNECT,	  /* close the runner connection */
-	RUN_TAKE,	  /* control: backfill.retake_range */
-	RUN_FINISH_JOB,	  /* control: backfill.finish_job */
-	RUN_FAIL,	  /* control: backfill.fail_job with error */
-	RUN_RELEASE,	  /* control: backfill.release with why */
-	RUN_END		  /* nothing more: free the run */
+	RUN_PACE, /* pause_ms, then look again whether a batch may begin */
+	RUN_WAIT, /* pause_ms; may be woken early */
+	RUN_DISCONNECT, /* close the runner connection */
+	RUN_TAKE,	/* control: backfill.retake_range */
+	RUN_FINISH_JOB, /* control: backfill.finish_job */
+	RUN_FAIL,	/* control: backfill.fail_job with error */
+	RUN_RELEASE,	/* control: backfill.release with why */
+	RUN_END		/* nothing more: free the run */
 };
 
 /* Rows read of a window hole at once: no more than may be held singly, so
@@ -64,9 +65,21 @@ struct run_event {
 	int stop_asked;	      /* the daemon wants to end: release soon */
 	const char *blockers; /* who held us up meanwhile; NULL: nobody */
 	int waits_for_table;  /* by a lock of the whole table */
+	/* "pid 7 (joe) has waited 1.2 s for the batch (…)": for whose sake it
+	 * was cancelled, with sample.elapsed_us; NULL: for nobody's */
+	const char *waiting;
 	/* The error is that of the statement which runs the job's own code:
 	 * a trigger may raise BF010 and mean nothing by it. */
 	int of_job;
+
+	/* What the pacer (rules/pace.h) says at this moment: why no batch may
+	 * begin, NULL: one may; and when the next one may; how much WAL it
+	 * may write, 0: no bound. */
+	const char *held_by;
+	uint64_t pace_ms;
+	int64_t max_batch_wal_bytes;
+	/* RUN_PACE: why the job may run no more; NULL: it may. */
+	const char *stopped_by;
 
 	/* RUN_ATTACH; RUN_BEGIN: hi, finished; RUN_FINISH_RANGE: finished,
 	 * pass */
@@ -100,6 +113,7 @@ struct run_event {
 	int64_t max_batch_rows;
 	int64_t target_us;
 	int64_t rows_left; /* up to pause_after_rows; 0: it is not set */
+	int64_t max_rows_per_second; /* that are changed; 0: no bound */
 
 	/* RUN_BATCH: a statement that may wait for locks ends after this
 	 * time; 0: it cannot wait */
@@ -117,6 +131,7 @@ struct run_limits {
 	uint64_t barrier_timeout_ms;
 	uint64_t hole_timeout_ms;
 	uint64_t trouble_timeout_ms; /* for errors that are tried again */
+	int64_t max_blocking_us;     /* an application waits for a batch */
 };
 
 /* How rows of a delete are met that others of the table refer to. */
@@ -137,6 +152,19 @@ struct run_aside {
 	struct key key;
 	int64_t hole;	  /* the hole that it belongs to; 0: the walk */
 	struct err error; /* code 0: it becomes a hole of its own */
+};
+
+/* What keeps the next batch waiting. */
+struct run_pace {
+	uint64_t now_ms;	  /* of the event, as the next three */
+	const char *held_by;	  /* lent by it */
+	uint64_t allowed_ms;	  /* when the pacer allows a batch */
+	uint64_t rows_allowed_ms; /* when max_rows_per_second does */
+	int64_t max_wal_bytes;
+	int64_t max_rows_per_second;
+	enum run_action next; /* what RUN_PACE keeps waiting */
+	uint64_t since_ms;    /* that it is held; 0: it is not */
+	char reason[1024];    /* before it was held */
 };
 
 struct run {
@@ -170,6 +198,7 @@ struct run {
 	struct retry barrier_poll;
 	struct run_bisect bisect;
 	int timeouts_of_row; /* of a window of one row, one after the other */
+	int has_blocked;     /* batches follow max_blocking_us since then */
 	int is_delete;
 	int refers_to_itself;
 	int is_dry_run;
@@ -179,6 +208,7 @@ struct run {
 	uint64_t barrier_since_ms;	     /* 0: it has not waited */
 	struct retry trouble_before_barrier; /* goes on after it */
 	int again; /* action to repeat after RUN_WAIT or a reconnect */
+	struct run_pace pace;
 	int64_t held_in_pass;
 	char held_reason[1024];	    /* of the last one held */
 	int64_t referenced_in_pass; /* deletes that a later key refers to */
@@ -188,12 +218,19 @@ struct run {
 	enum run_references references;
 };
 
+/* Whether the action writes the table or its checkpoint: what is gated. */
+int run_begins_batch(enum run_action a);
+
 /* Start with a fresh claim; the first action is RUN_CONNECT. */
 void run_init(struct run *r, const struct run_limits *limits, int64_t epoch);
 void run_close(struct run *r);
 
+/* Other limits from the next decision on, all but trouble_timeout_ms; the
+ * size of batches follows with the next batch. */
+void run_set_limits(struct run *r, const struct run_limits *limits);
+
 /* The action under way ended: decide the next one, which is returned. An
- * error of RUN_WAIT or RUN_DISCONNECT counts as its end. */
+ * error of RUN_PACE, RUN_WAIT or RUN_DISCONNECT counts as its end. */
 enum run_action run_step(struct run *r, const struct run_event *ev);
 
 enum run_action run_current(const struct run *r);

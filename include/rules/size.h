@@ -49,4 +49,9 @@ void size_batch_done(struct size *s, const struct size_sample *sample);
  * the size is 1 already. */
 int size_halve(struct size *s);
 
+/* A batch of more rows than one was cancelled after elapsed_us, whatever it
+ * had done by then: at most half as many, and no more than that time allows.
+ * It counts as a sample that tells the least that a row takes. */
+void size_cut(struct size *s, int64_t rows_read, int64_t elapsed_us);
+
 #endif

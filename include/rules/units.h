@@ -21,4 +21,8 @@ int units_parse_count(const char *text, int64_t *value, const char **hint);
 char *units_format_time_ms(char *buffer, size_t size, int64_t value);
 char *units_format_bytes(char *buffer, size_t size, int64_t value);
 
+/* Four characters or so of a count that is not negative: "870", "18.4k",
+ * "119.2M". As above. */
+char *units_format_short(char *buffer, size_t size, double value);
+
 #endif

@@ -42,7 +42,9 @@ struct work_job {
 	int64_t batch_rows;
 	int64_t max_batch_rows;
 	int64_t target_us;
-	int64_t rows_left; /* up to pause_after_rows; 0: not set */
+	int64_t rows_left;	     /* up to pause_after_rows; 0: not set */
+	int64_t max_rows_per_second; /* 0: no bound */
+	int64_t max_replication_lag_ms;
 	int is_dry_run;
 	int records_errors;
 	int holes_first;
@@ -51,6 +53,13 @@ struct work_job {
 };
 
 void work_job_close(struct work_job *j);
+
+/* Which backend answers. A runner keeps settings in its session, so it must
+ * be the one that the connection was told, for good: 0, or BFE_CONNECT when
+ * a pooler stands between. In the callback of work_identify. */
+struct pgc_request *work_identify(void);
+int work_check_backend(
+	const struct pgc_request *r, int backend_pid, struct err *e);
 
 /* Settings, then attach, committed. server_version as of
  * pgc_server_version(). fence->seq does not count. */
@@ -134,7 +143,7 @@ void work_read_window(
 /* COMMIT of a failed transaction answers ROLLBACK, without an error:
  * returns BFE_PROTOCOL then. */
 int work_read_batch(const struct pgc_request *r, struct key *storage,
-	struct run_event *ev, struct err *e);
+	struct run_event *ev, int64_t *max_replication_lag_ms, struct err *e);
 int work_read_drained(const struct pgc_request *r, struct err *e);
 /* hole is filled when there is one; else ev->hole stays NULL. */
 int work_read_hole(const struct pgc_request *r, struct run_hole *hole,

@@ -290,10 +290,10 @@ static void test_show(void **state)
 		   "from_clause     -\n"
 		   "where_clause    a IS NULL\n");
 	assert_has("\n\nSettings\n"
-		   "run_window          -\n"
-		   "priority            0\n"
-		   "batch_rows          (configuration's)\n"
-		   "max_batch_rows      5000\n");
+		   "run_window           -\n"
+		   "priority             0\n"
+		   "batch_rows           (configuration's)\n"
+		   "max_batch_rows       5000\n");
 	assert_has("\nHoles (the first 10)\nKEY  FOUND AT\n101  ");
 	assert_has("\n110  ");
 	assert_lacks("\n111  ");

@@ -145,13 +145,15 @@ static void test_show_of_what_a_job_waits_for(void **state)
 	assert_has("\n\nJob\nset_clause      -\nfrom_clause     other\n"
 		   "where_clause    users.id = other.id\n");
 	assert_has("\nmax_row_errors  3\non_residue      fail\n");
-	assert_has("\npause_after_rows    5000\n");
+	assert_has("\npause_after_rows     5000\n");
 	assert_lacks("\nreport ");
 
 	assert_int_equal(CTL("show", "first"), 0);
-	assert_has("\nrun_window          -\npriority            0\n");
-	assert_has("\npause_after_rows    -\n");
-	assert_has("\nlock_timeout        (configuration's)\n");
+	assert_has("\nrun_window           -\npriority             0\n");
+	assert_has("\npause_after_rows     -\n"
+		   "max_rows_per_second  -\n"
+		   "max_replication_lag  (configuration's)\n");
+	assert_has("\nlock_timeout         (configuration's)\n");
 }
 
 static void test_status_of_a_sweep(void **state)

@@ -93,6 +93,69 @@ static void test_two_standbys(void **state)
 	cluster_stop(standbys[1]);
 }
 
+/* ---- one that lags */
+
+static int sees(PGconn *there, int n)
+{
+	return sql_true(
+		there, "SELECT EXISTS (SELECT FROM kept WHERE n = %d)", n);
+}
+
+static void wait_sent(const char *name)
+{
+	sql_wait(conn, 60,
+		"SELECT write_lsn >= '%s' FROM pg_stat_replication"
+		" WHERE application_name = '%s'",
+		sql_text(conn, "SELECT pg_current_wal_flush_lsn()"), name);
+}
+
+/* Each of the ways leaves the row unseen for as long as the test likes. */
+static void test_standby_lags(void **state)
+{
+	struct cluster *standby = cluster_start_standby(primary, "slow");
+	PGconn *there = cluster_connect(standby, "postgres", "postgres");
+	pid_t receiver = cluster_walreceiver(standby);
+
+	(void)state;
+	cluster_pause_replay(standby);
+	sql_exec(conn, "INSERT INTO kept VALUES (11)");
+	wait_sent("slow");
+	assert_false(sees(there, 11));
+	cluster_resume_replay(standby);
+	cluster_catch_up(standby, primary);
+	assert_true(sees(there, 11));
+
+	assert_int_equal(kill(receiver, SIGSTOP), 0);
+	sql_exec(conn, "INSERT INTO kept VALUES (12)");
+	assert_false(sees(there, 12));
+	assert_int_equal(kill(receiver, SIGCONT), 0);
+	cluster_catch_up(standby, primary);
+	assert_true(sees(there, 12));
+
+	cluster_delay_replay(standby, "10min");
+	sql_wait(there, 60,
+		"SELECT current_setting('recovery_min_apply_delay') ="
+		" '10min'");
+	sql_exec(conn, "INSERT INTO kept VALUES (13)");
+	wait_sent("slow");
+	assert_false(sees(there, 13));
+	cluster_delay_replay(standby, "0");
+	cluster_catch_up(standby, primary);
+	assert_true(sees(there, 13));
+
+	/* It stops, and comes again. */
+	cluster_halt(standby);
+	PQfinish(there);
+	sql_wait(conn, 60,
+		"SELECT NOT active FROM pg_replication_slots"
+		" WHERE slot_name = 'slow'");
+	cluster_crash(standby);
+	assert_int_not_equal(cluster_walreceiver(standby), receiver);
+	sql_exec(conn, "INSERT INTO kept VALUES (14)");
+	cluster_catch_up(standby, primary);
+	cluster_stop(standby);
+}
+
 /* ---- a failover */
 
 /* What the standby had not received is lost with the primary. */
@@ -260,6 +323,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest with_cluster[] = {
 		cmocka_unit_test(test_standby_streams),
 		cmocka_unit_test(test_two_standbys),
+		cmocka_unit_test(test_standby_lags),
 		cmocka_unit_test(test_failover),
 	};
 

@@ -16,7 +16,7 @@
 #include "cluster.h"
 #include "loop.h"
 
-enum { TURNS_MAX = 400, CYCLES = 200, CLIENTS = 8 };
+enum { TURNS_MAX = 400, CYCLES = 1000, CLIENTS = 8 };
 
 static struct cluster *cluster;
 static int refusing_socket;
@@ -368,7 +368,9 @@ static void test_churn(void **state)
 		churn.clients[i].on_closed = end_cycle;
 		start_cycle(&churn, &churn.clients[i]);
 	}
-	loop_wait(&churn.loop, &churn.ended, CYCLES);
+	for (int wanted = CLIENTS; wanted <= CYCLES; wanted += CLIENTS) {
+		loop_wait(&churn.loop, &churn.ended, wanted);
+	}
 	assert_int_equal(churn.killer.done, CYCLES);
 	assert_int_equal(churn.killer.losses, 0);
 	loop_client_end(&churn.killer);

@@ -34,7 +34,8 @@ static int stop(void **state)
 	return 0;
 }
 
-/* Run "backfilld -c FILE" with this text; returns the exit code. */
+/* Run "backfilld -c FILE" with this text, as whoever runs the tests; returns
+ * the exit code. */
 static int run_with(const char *yaml, char *output, const char *option)
 {
 	char path[4096];
@@ -94,25 +95,6 @@ static void test_every_error_of_the_file_is_told(void **state)
 	assert_int_equal(daemons_seen(), before);
 }
 
-/* So that nobody believes to be paced. */
-static void test_expected_standbys_are_refused(void **state)
-{
-	char output[OUTPUT_BYTES];
-	int before = daemons_seen();
-
-	(void)state;
-	assert_int_equal(run_with("databases:\n"
-				  "  - name: shop\n"
-				  "    dsn: \"dbname=shop\"\n"
-				  "    expected_standbys: [standby1]\n",
-				 output, NULL),
-		1);
-	assert_told(output,
-		"option \"expected_standbys\" of database \"shop\" must be"
-		" empty in this version");
-	assert_int_equal(daemons_seen(), before);
-}
-
 static void test_check_config(void **state)
 {
 	char output[OUTPUT_BYTES];
@@ -144,7 +126,7 @@ static void refuses(const char *dbname, const char *user, const char *told)
 		"    dsn: \"%s\"\n"
 		"    expected_standbys: []\n",
 		cluster_conninfo(cluster, dbname, user));
-	assert_int_equal(run_with(yaml, output, NULL), 1);
+	assert_int_equal(run_with(yaml, output, "--allow-root"), 1);
 	assert_told(output, told);
 }
 
@@ -201,6 +183,34 @@ static void test_a_login_that_does_not_inherit_is_refused(void **state)
 			: NOT_INHERITED "HINT:  ALTER ROLE stiff INHERIT;\n");
 }
 
+/* Nothing was asked of the database by then. */
+static void test_root_is_refused(void **state)
+{
+	char yaml[OUTPUT_BYTES];
+	char output[OUTPUT_BYTES];
+	int before = daemons_seen();
+
+	(void)state;
+	if (geteuid() != 0) {
+		printf("skip: only root can see that root is refused\n");
+		skip();
+	}
+	(void)snprintf(yaml, sizeof yaml,
+		"databases:\n"
+		"  - name: shop\n"
+		"    dsn: \"%s\"\n"
+		"    expected_standbys: []\n",
+		cluster_conninfo(cluster, "shop", "backfilld"));
+	assert_int_equal(run_with(yaml, output, NULL), 1);
+	assert_string_equal(output,
+		"backfilld: error: will not run as root\n"
+		"DETAIL:  It makes connections and reads its files, for which"
+		" any other user will do.\n"
+		"HINT:  Start it as a user of its own, as backfilld.service"
+		" does; where there is no other user, with --allow-root.\n");
+	assert_int_equal(daemons_seen(), before);
+}
+
 static void test_a_superuser_is_refused(void **state)
 {
 	(void)state;
@@ -229,6 +239,24 @@ static void test_another_schema_version_is_refused(void **state)
 	sql_exec(db,
 		"DELETE FROM backfill.schema_version"
 		" WHERE version = 9999");
+}
+
+/* Somebody's lock is no reason not to serve. */
+static void test_a_lock_is_waited_for(void **state)
+{
+	struct daemon *d;
+
+	(void)state;
+	sql_exec(db, "BEGIN; LOCK TABLE backfill.daemons");
+	d = daemon_start(cluster, "shop", NULL);
+	daemon_wait_log(d,
+		" warning: t: login: canceling statement due to lock timeout"
+		" -> connect again\n",
+		30);
+	sql_exec(db, "COMMIT");
+	daemon_wait_log(d, "-> serving", 30);
+	assert_int_equal(daemon_stop(d), 0);
+	daemon_free(d);
 }
 
 /* A signal ends an idle daemon with 0, and its lease with it. */
@@ -280,14 +308,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_error_of_the_file_is_told),
-		cmocka_unit_test(test_expected_standbys_are_refused),
 		cmocka_unit_test(test_check_config),
 		cmocka_unit_test(test_a_login_without_the_grants_is_refused),
 		cmocka_unit_test(test_a_login_without_pg_monitor_is_refused),
 		cmocka_unit_test(test_a_login_that_does_not_inherit_is_refused),
+		cmocka_unit_test(test_root_is_refused),
 		cmocka_unit_test(test_a_superuser_is_refused),
 		cmocka_unit_test(test_a_database_without_the_schema_is_refused),
 		cmocka_unit_test(test_another_schema_version_is_refused),
+		cmocka_unit_test(test_a_lock_is_waited_for),
 		cmocka_unit_test(test_a_signal_ends_it),
 		cmocka_unit_test(test_a_second_signal_ends_it_at_once),
 	};

@@ -52,6 +52,19 @@ void cluster_catch_up(struct cluster *standby, struct cluster *primary);
  * keeps, and replays. */
 void cluster_cut_off(struct cluster *standby);
 
+/* The standby goes on receiving WAL, and replays none of it until it is told
+ * to resume. Returns when it is so. */
+void cluster_pause_replay(struct cluster *standby);
+void cluster_resume_replay(struct cluster *standby);
+
+/* The standby replays each commit so long after it was made, such as "3s";
+ * "0": at once. */
+void cluster_delay_replay(struct cluster *standby, const char *delay);
+
+/* The process that receives the standby's WAL; waits until there is one. Who
+ * stops it with SIGSTOP continues it before the standby stops. */
+pid_t cluster_walreceiver(struct cluster *standby);
+
 /* "host=DIR port=N dbname=… user=…"; without user when it is NULL. Owned by
  * the cluster, valid until cluster_stop(). */
 const char *cluster_conninfo(

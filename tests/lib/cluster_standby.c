@@ -104,3 +104,46 @@ void cluster_cut_off(struct cluster *standby)
 		" WHERE backend_type = 'walreceiver')");
 	PQfinish(conn);
 }
+
+void cluster_pause_replay(struct cluster *standby)
+{
+	PGconn *conn = cluster_connect(standby, "postgres", "postgres");
+
+	sql_exec(conn, "SELECT pg_wal_replay_pause()");
+	sql_wait(conn, WAIT_SECONDS,
+		"SELECT pg_get_wal_replay_pause_state() = 'paused'");
+	PQfinish(conn);
+}
+
+void cluster_resume_replay(struct cluster *standby)
+{
+	PGconn *conn = cluster_connect(standby, "postgres", "postgres");
+
+	sql_exec(conn, "SELECT pg_wal_replay_resume()");
+	sql_wait(conn, WAIT_SECONDS,
+		"SELECT pg_get_wal_replay_pause_state() = 'not paused'");
+	PQfinish(conn);
+}
+
+void cluster_delay_replay(struct cluster *standby, const char *delay)
+{
+	PGconn *conn = cluster_connect(standby, "postgres", "postgres");
+
+	sql_exec(conn, "ALTER SYSTEM SET recovery_min_apply_delay = '%s'",
+		delay);
+	sql_exec(conn, "SELECT pg_reload_conf()");
+	PQfinish(conn);
+}
+
+pid_t cluster_walreceiver(struct cluster *standby)
+{
+	static const char receiver[] = "FROM pg_stat_activity"
+				       " WHERE backend_type = 'walreceiver'";
+	PGconn *conn = cluster_connect(standby, "postgres", "postgres");
+	pid_t pid;
+
+	sql_wait(conn, WAIT_SECONDS, "SELECT EXISTS (SELECT %s)", receiver);
+	pid = (pid_t)sql_int(conn, "SELECT pid %s", receiver);
+	PQfinish(conn);
+	return pid;
+}

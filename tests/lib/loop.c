@@ -54,6 +54,37 @@ void loop_end(uv_loop_t *loop)
 	assert_int_equal(uv_loop_close(loop), 0);
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+	struct loop_ticker *ticker = timer->data;
+	uint64_t now_ns = uv_hrtime();
+	uint64_t gap_ms = (now_ns - ticker->last_ns) / 1000000;
+
+	if (gap_ms > ticker->gap_ms) {
+		ticker->gap_ms = gap_ms;
+	}
+	ticker->last_ns = now_ns;
+}
+
+void loop_ticker_start(uv_loop_t *loop, struct loop_ticker *ticker)
+{
+	assert_int_equal(uv_timer_init(loop, &ticker->timer), 0);
+	ticker->timer.data = ticker;
+	ticker->last_ns = uv_hrtime();
+	ticker->gap_ms = 0;
+	assert_int_equal(uv_timer_start(&ticker->timer, on_tick, 1, 5), 0);
+}
+
+void loop_ticker_end(struct loop_ticker *ticker)
+{
+	on_tick(&ticker->timer);
+	uv_close((uv_handle_t *)&ticker->timer, NULL);
+	if (ticker->gap_ms > LOOP_GAP_MS) {
+		fail_msg("the loop's timer did not fire for %llu ms",
+			(unsigned long long)ticker->gap_ms);
+	}
+}
+
 int loop_fd_count(void)
 {
 	DIR *dir = opendir("/proc/self/fd");

@@ -22,6 +22,20 @@ void loop_wait(uv_loop_t *loop, const int *value, int wanted);
  * finds no handle. */
 void loop_end(uv_loop_t *loop);
 
+/* A timer of a few milliseconds on a loop, and the longest time that it did
+ * not fire: how long the loop was held up. */
+struct loop_ticker {
+	uv_timer_t timer;
+	uint64_t last_ns;
+	uint64_t gap_ms;
+};
+void loop_ticker_start(uv_loop_t *loop, struct loop_ticker *ticker);
+
+/* What no busy machine should reach and any blocking call of these tests
+ * exceeds. Asserts, and closes the timer at the loop's next turn. */
+enum { LOOP_GAP_MS = 1000 };
+void loop_ticker_end(struct loop_ticker *ticker);
+
 /* Open file descriptors of this process. */
 int loop_fd_count(void);
 

@@ -57,13 +57,15 @@ enum sim_may_fail {
 
 struct sim_choice {
 	int seats;
-	int fault_permille; /* of requests */
-	int app_pause_ms;   /* 0: no application */
+	int fault_permille;	 /* of requests */
+	int impatience_permille; /* of batches, who wait for them */
+	int app_pause_ms;	 /* 0: no application */
 	int app_writes_late;
 	int has_long_holders;
 	int has_references;
 	int has_phantoms; /* a row fails once, and then no more */
 	int troubles, operations, retries;
+	int held_permille; /* of the moments in which the pacer is asked */
 	int mends_rows;
 	uint64_t lease_ms, poll_ms, lock_timeout_ms, control_lock_timeout_ms;
 	uint64_t quiet_ms;
@@ -142,6 +144,8 @@ struct sim_run {
 	int64_t serial; /* 0: none */
 	int backend;	/* of its connection; 0: none */
 	int request;	/* under way; -1: none */
+	int is_held;	/* what the pacer said last */
+	int is_stopped; /* the job may run no more */
 	int errors;	/* since the last pause or progress */
 	int bound;	/* read by SIM_OP_BOUND */
 	struct key cursor, hi, window_hi;
@@ -205,7 +209,7 @@ struct sim {
 	struct sim_app apps[SIM_APPS];
 	struct {
 		int64_t batches, holes, windows, takes, aside, sweeps, retries;
-		int64_t lost, frozen;
+		int64_t lost, frozen, held, blocked;
 	} seen;
 };
 
@@ -278,7 +282,7 @@ void sim_run_send(struct sim *w, int seat);
 void sim_run_timer(struct sim *w, int seat);
 void sim_run_gate(struct sim *w, int seat);
 void sim_run_reply(struct sim *w, int seat, struct sim_request *q);
-void sim_run_wake(struct sim *w, int seat, int is_cancelled);
+void sim_run_wake(struct sim *w, int seat, int is_stopped, int is_cancelled);
 
 /* sim_check.c */
 

@@ -162,6 +162,7 @@ static int may_fail_with(const struct sim *w, const char *sqlstate)
 		{ "BF023", -1, SIM_FAIL_HELD },
 		{ "BF025", -1, SIM_FAIL_HELD },
 		{ "BF029", -1, SIM_FAIL_RESIDUE },
+		{ "BF031", -1, SIM_FAIL_TROUBLE },
 		{ "08006", -1, SIM_FAIL_TROUBLE },
 		{ "53", -1, SIM_FAIL_TROUBLE },
 		{ "57014", 0, SIM_FAIL_TIMEOUT },

@@ -107,6 +107,7 @@ static void choose_limits(struct sim *w)
 	c->limits.barrier_timeout_ms = 3600000;
 	c->limits.hole_timeout_ms = 3600000;
 	c->limits.trouble_timeout_ms = 3600000;
+	c->limits.max_blocking_us = (int64_t)between(w, 10000, 1000000);
 	if (c->has_long_holders) {
 		c->limits.barrier_timeout_ms = between(w, 2000, 20000);
 		c->limits.hole_timeout_ms = between(w, 2000, 20000);
@@ -121,9 +122,12 @@ static void choose_limits(struct sim *w)
 static void choose_troubles(struct sim *w)
 {
 	static const int faults[] = { 0, 0, 10, 30, 80, 150, 250 };
+	static const int held[] = { 0, 0, 50, 300, 800 };
+	static const int impatience[] = { 0, 0, 0, 30, 300 };
 	struct sim_choice *c = &w->choice;
 
 	c->seats = 1 + sim_random(w, SIM_SEATS);
+	c->impatience_permille = impatience[sim_random(w, 5)];
 	c->fault_permille = faults[sim_random(w, 7)];
 	c->app_pause_ms = sim_chance(w, 200) ? 0 : 5 + sim_random(w, 300);
 	c->app_writes_late = sim_chance(w, 500);
@@ -133,6 +137,7 @@ static void choose_troubles(struct sim *w)
 	c->troubles = sim_chance(w, 600) ? sim_random(w, 8) : 0;
 	c->operations = sim_chance(w, 400) ? sim_random(w, 6) : 0;
 	c->retries = sim_random(w, 4);
+	c->held_permille = held[sim_random(w, 5)];
 	c->mends_rows = sim_chance(w, 500);
 	c->lease_ms = between(w, 300, 2000);
 	c->poll_ms = between(w, 50, 500);

@@ -101,7 +101,7 @@ static void on_work(struct sim *w, const struct sim_request *q)
 		release_orphan(w, q->seat, q->reply.epoch);
 	} else if (q->reply.is_owner && q->reply.state != SIM_RUNNING &&
 		d->run.core.epoch == q->reply.epoch) {
-		sim_run_wake(w, q->seat, q->reply.state == SIM_CANCELLED);
+		sim_run_wake(w, q->seat, 1, q->reply.state == SIM_CANCELLED);
 	}
 	claim(w, q->seat);
 }
@@ -213,7 +213,7 @@ static void stop(struct sim *w, int seat)
 	if (d->run.serial == 0) {
 		sim_daemon_run_ended(w, seat);
 	} else {
-		sim_run_wake(w, seat, 0);
+		sim_run_wake(w, seat, 0, 0);
 	}
 }
 

@@ -256,6 +256,25 @@ static void wait_for_lock(struct sim *w, struct sim_request *q)
 	}
 }
 
+static int blocks_others(struct sim *w, const struct sim_request *q)
+{
+	return !w->is_quiet &&
+		(q->op == RUN_BATCH || q->op == RUN_BATCH_HOLE ||
+			q->op == RUN_DRAIN_HOLE) &&
+		sim_chance(w, w->choice.impatience_permille);
+}
+
+/* It is cancelled for the sake of an application that waits for it. */
+static void cancel_for_others(struct sim *w, struct sim_request *q)
+{
+	q->reply.ev.of_job = 1;
+	q->reply.ev.waiting = "pid 2 has waited";
+	q->reply.ev.sample.elapsed_us =
+		w->choice.limits.max_blocking_us + 1000 * sim_random(w, 1000);
+	w->seen.blocked++;
+	roll_back(w, q, BFE_SQL, "57014");
+}
+
 static void executed(struct sim *w, struct sim_request *q)
 {
 	const char *sqlstate;
@@ -264,6 +283,8 @@ static void executed(struct sim *w, struct sim_request *q)
 		sqlstate = random_error(w, q->is_past_fence);
 		q->reply.ev.of_job = q->is_past_fence;
 		roll_back(w, q, BFE_SQL, sqlstate);
+	} else if (blocks_others(w, q)) {
+		cancel_for_others(w, q);
 	} else if (sim_is_read_only(q->op)) {
 		sim_rollback(&w->server, &q->tx);
 		served(w, q, 0, "");

@@ -81,6 +81,23 @@ static void count_errors(
 	}
 }
 
+/* What engine/pacer.c would say. */
+static void ask_pacer(struct sim *w, struct sim_run *run, struct run_event *ev)
+{
+	run->is_held = !w->is_quiet && sim_chance(w, w->choice.held_permille);
+	if (run->is_held) {
+		ev->held_by = "held: lag";
+		w->seen.held++;
+	}
+	if (!w->is_quiet && sim_chance(w, w->choice.held_permille)) {
+		ev->pace_ms = (uint64_t)sim_random(w, 3000);
+	}
+	if (run->is_stopped) {
+		ev->stopped_by = "it may not run";
+		run->is_stopped = 0;
+	}
+}
+
 static void step(struct sim *w, int seat, struct run_event *ev)
 {
 	struct sim_run *run = &w->seats[seat].run;
@@ -89,6 +106,7 @@ static void step(struct sim *w, int seat, struct run_event *ev)
 	ev->now_ms = w->server.now_ms;
 	ev->random = random_word(w);
 	ev->stop_asked = w->seats[seat].is_stopping;
+	ask_pacer(w, run, ev);
 	count_errors(w, run, ev);
 	(void)run_step(&run->core, ev);
 	if (run->core.seq != seq) {
@@ -184,7 +202,7 @@ void sim_run_timer(struct sim *w, int seat)
 {
 	enum run_action now = run_current(&w->seats[seat].run.core);
 
-	if (now == RUN_WAIT || now == RUN_DISCONNECT) {
+	if (now == RUN_WAIT || now == RUN_PACE || now == RUN_DISCONNECT) {
 		well(w, seat);
 	}
 }
@@ -195,14 +213,18 @@ void sim_run_gate(struct sim *w, int seat)
 }
 
 /* A pause ends now; a cancelled job's statement is cancelled. */
-void sim_run_wake(struct sim *w, int seat, int is_cancelled)
+void sim_run_wake(struct sim *w, int seat, int is_stopped, int is_cancelled)
 {
 	struct sim_run *run = &w->seats[seat].run;
 
 	if (run->serial == 0) {
 		return;
 	}
-	if (run_current(&run->core) == RUN_WAIT) {
+	if (run_current(&run->core) == RUN_PACE) {
+		run->is_stopped = is_stopped;
+	}
+	if (run_current(&run->core) == RUN_WAIT ||
+		run_current(&run->core) == RUN_PACE) {
 		/* Its timer, when it comes, finds another action or ends
 		 * another pause early, as a wake may. */
 		sim_later(w, 0, SIM_EV_TIMER, seat, run->serial);
@@ -215,13 +237,6 @@ void sim_run_wake(struct sim *w, int seat, int is_cancelled)
 
 /* ---- actions */
 
-static int begins_batch(enum run_action action)
-{
-	return action == RUN_BATCH || action == RUN_SKIP_WINDOW ||
-		action == RUN_BATCH_HOLE || action == RUN_DRAIN_HOLE ||
-		action == RUN_SET_ASIDE;
-}
-
 static void act(struct sim *w, int seat)
 {
 	struct sim_run *run = &w->seats[seat].run;
@@ -230,11 +245,22 @@ static void act(struct sim *w, int seat)
 	sim_say(w, "daemon %d: %s%s%s", w->seats[seat].incarnation,
 		sm_name(&run->core.action),
 		run->core.reason[0] != '\0' ? ": " : "", run->core.reason);
-	if (begins_batch(action) && !sim_may_begin(w, seat)) {
+	if (run_begins_batch(action) && run->is_held) {
+		sim_break(w, "a batch begins while the job is held");
+	}
+	if (run_begins_batch(action) && !sim_may_begin(w, seat)) {
 		sim_later(w, GATE_MS, SIM_EV_GATE, seat, run->serial);
 		return;
 	}
 	switch (action) {
+	case RUN_PACE:
+		if (run->core.pause_ms == 0 ||
+			(run->is_held && run->core.reason[0] == '\0')) {
+			sim_break(w, "it is paced without a reason or a clock");
+		}
+		sim_later(
+			w, run->core.pause_ms, SIM_EV_TIMER, seat, run->serial);
+		return;
 	case RUN_WAIT:
 		if (run->core.reason[0] == '\0' || run->core.pause_ms == 0) {
 			sim_break(w, "it waits without a reason or a clock");

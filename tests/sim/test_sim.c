@@ -82,13 +82,14 @@ static void test_every_seed_keeps_the_promises(void **state)
 	printf("%" PRIu64 " seeds, %.0f per second, %" PRId64 " steps;"
 	       " %d succeeded, %d failed, %d cancelled; %d batches, %d holes,"
 	       " %d windows, %d set aside, %d sweeps, %d takes, %d lost,"
-	       " %d freezes, %d retries\n",
+	       " %d freezes, %d holds, %d retries, %d cancelled for others\n",
 		count, (double)count / (seconds() - began + 1e-9), steps,
 		(int)ended[SIM_SUCCEEDED], (int)ended[SIM_FAILED],
 		(int)ended[SIM_CANCELLED], (int)w->seen.batches,
 		(int)w->seen.holes, (int)w->seen.windows, (int)w->seen.aside,
 		(int)w->seen.sweeps, (int)w->seen.takes, (int)w->seen.lost,
-		(int)w->seen.frozen, (int)w->seen.retries);
+		(int)w->seen.frozen, (int)w->seen.held, (int)w->seen.retries,
+		(int)w->seen.blocked);
 	sim_free(w);
 	assert_int_equal(broken, 0);
 }

@@ -21,8 +21,8 @@
 	"\"s\", \"min\", \"h\" and \"d\", such as \"500ms\".\n"
 #define MISSING_STANDBYS                                                       \
 	"    detail: The standbys whose replay lag holds the jobs back. "      \
-	"There is no default: [] says that there are none, on purpose, and "   \
-	"this version allows nothing else.\n"
+	"By application_name or name of the slot. There is no default: [] "    \
+	"says that there are none, on purpose, and no job waits for one.\n"
 
 static inline void check_bytes(
 	const char *yaml, size_t length, int count, const char *expected)

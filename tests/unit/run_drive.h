@@ -22,6 +22,7 @@ static const struct run_limits usual = {
 	.barrier_timeout_ms = 1800000,
 	.hole_timeout_ms = 3600000,
 	.trouble_timeout_ms = 600000,
+	.max_blocking_us = 1000000,
 };
 
 /* ---- the driver: feeds events, writes down what was decided ---- */
@@ -157,6 +158,7 @@ static inline void describe_action(struct drive *d)
 	case RUN_FINISH_RANGE:
 		text_addf(t, " seq %d", (int)r->seq);
 		break;
+	case RUN_PACE:
 	case RUN_WAIT:
 		text_addf(t, " %d ms: %s", (int)r->pause_ms, r->reason);
 		break;
@@ -174,7 +176,7 @@ static inline void describe_action(struct drive *d)
 /* Feed the event; the trace gets a line "event -> action". */
 static inline void step(struct drive *d, const char *what)
 {
-	if (run_current(&d->r) == RUN_WAIT) {
+	if (run_current(&d->r) == RUN_WAIT || run_current(&d->r) == RUN_PACE) {
 		d->now_ms += d->r.pause_ms;
 	}
 	d->ev.now_ms = d->now_ms;
@@ -299,6 +301,15 @@ static inline void job_fails(struct drive *d, const char *sqlstate)
 	d->ev.error = &d->error;
 	d->ev.of_job = 1;
 	step(d, sqlstate);
+}
+
+/* Cancelled after elapsed_ms, for the sake of one who waited for it. */
+static inline void blocks(struct drive *d, int64_t elapsed_ms)
+{
+	d->ev.waiting = "pid 7 (joe) has waited 1.0 s for the batch"
+			" (max_blocking_time 1s)";
+	d->ev.sample.elapsed_us = elapsed_ms * 1000;
+	job_fails(d, "57014");
 }
 
 static inline void breaks(struct drive *d, int code)

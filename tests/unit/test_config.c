@@ -39,6 +39,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_int_equal(c.databases[0].workers, 2);
 	assert_int_equal(c.databases[0].expected_standbys_count, 0);
 	assert_string_equal(c.log_level, "info");
+	assert_string_equal(c.log_format, "text");
 	assert_int_equal(c.lease_ms, 10000);
 	assert_int_equal(c.poll_interval_ms, 5000);
 	assert_int_equal(c.retention_ms, INT64_C(7776000000));
@@ -53,6 +54,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_string_equal(c.synchronous_commit, "local");
 	assert_int_equal(c.barrier_timeout_ms, 3600000);
 	assert_int_equal(c.hole_timeout_ms, 3600000);
+	assert_int_equal(c.max_blocking_time_ms, 1000);
 	config_close(&c);
 }
 
@@ -66,15 +68,22 @@ static void test_every_option_is_read(void **state)
 		"  - name: shop-1_a\n"
 		"    dsn: \"host=a dbname=shop\"\n"
 		"    runner: 'host=b dbname=shop'\n"
+		"    poll_only: true\n"
 		"    workers: 7\n"
-		"    expected_standbys: []\n"
+		"    expected_standbys: [standby1, a b]\n"
+		"    optional_standbys: [reporting]\n"
 		"  - {name: b, dsn: postgresql://h/b, workers: 64,\n"
 		"     expected_standbys: []}\n"
 		"daemon:\n"
 		"  log_level: debug\n"
+		"  log_format: json\n"
 		"  lease: 9min\n"
 		"  poll_interval: 100ms\n"
 		"  retention: 3650d\n"
+		"pace:\n"
+		"  max_replication_lag: 1500ms\n"
+		"  optional_standby_timeout: 1d\n"
+		"  max_blocking_time: 300ms\n"
 		"batch:\n"
 		"  batch_rows: 11\n"
 		"  max_batch_rows: 12\n"
@@ -91,13 +100,22 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.databases[0].name, "shop-1_a");
 	assert_string_equal(c.databases[0].dsn, "host=a dbname=shop");
 	assert_string_equal(c.databases[0].runner, "host=b dbname=shop");
+	assert_true(c.databases[0].poll_only);
 	assert_int_equal(c.databases[0].workers, 7);
-	assert_int_equal(c.databases[0].expected_standbys_count, 0);
+	assert_int_equal(c.databases[0].expected_standbys_count, 2);
+	assert_string_equal(c.databases[0].expected_standbys[1], "a b");
+	assert_int_equal(c.databases[0].optional_standbys_count, 1);
+	assert_string_equal(c.databases[0].optional_standbys[0], "reporting");
+	assert_int_equal(c.max_replication_lag_ms, 1500);
+	assert_int_equal(c.optional_standby_timeout_ms, 86400000);
+	assert_int_equal(c.databases[1].optional_standbys_count, 0);
 	assert_string_equal(c.databases[1].name, "b");
 	assert_string_equal(c.databases[1].dsn, "postgresql://h/b");
 	assert_string_equal(c.databases[1].runner, "");
+	assert_false(c.databases[1].poll_only);
 	assert_int_equal(c.databases[1].workers, 64);
 	assert_string_equal(c.log_level, "debug");
+	assert_string_equal(c.log_format, "json");
 	assert_int_equal(c.lease_ms, 540000);
 	assert_int_equal(c.poll_interval_ms, 100);
 	assert_int_equal(c.retention_ms, INT64_C(315360000000));
@@ -112,6 +130,7 @@ static void test_every_option_is_read(void **state)
 	assert_string_equal(c.synchronous_commit, "off");
 	assert_int_equal(c.barrier_timeout_ms, 5400000);
 	assert_int_equal(c.hole_timeout_ms, 604800000);
+	assert_int_equal(c.max_blocking_time_ms, 300);
 	config_close(&c);
 }
 

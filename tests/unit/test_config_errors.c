@@ -3,10 +3,12 @@
 #include "config_check.h"
 
 #define TOP_NAMES                                                              \
-	"    detail: Allowed here: \"databases\", \"daemon\", \"batch\".\n"
+	"    detail: Allowed here: \"databases\", \"daemon\", "                \
+	"\"pace\", \"batch\".\n"
 #define DATABASE_NAMES                                                         \
 	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
-	"\"workers\", \"expected_standbys\".\n"
+	"\"poll_only\", \"workers\", \"expected_standbys\", "                  \
+	"\"optional_standbys\".\n"
 #define REFUSED_HINT                                                           \
 	"    hint: Write the value itself, in quotes if it begins with "       \
 	"\"*\", \"&\" or \"!\".\n"
@@ -116,15 +118,16 @@ static void test_unknown_options(void **state)
 		"    hint: \"lock_timeout\" belongs into section \"batch\".\n"
 		"f:7:5: unrecognized option \"colour\" of database "
 		"\"shop\"\n" DATABASE_NAMES);
-	check(SHOP "bathc: {}\nlease: 5s\npace: {}\n", 3,
+	check(SHOP "bathc: {}\nlease: 5s\ncolour: {}\n", 3,
 		"f:5:1: unrecognized option \"bathc\"\n" TOP_NAMES
 		"    hint: Perhaps you meant \"batch\".\n"
 		"f:6:1: unrecognized option \"lease\"\n" TOP_NAMES
 		"    hint: \"lease\" belongs into section \"daemon\".\n"
-		"f:7:1: unrecognized option \"pace\"\n" TOP_NAMES);
+		"f:7:1: unrecognized option \"colour\"\n" TOP_NAMES);
 	check(SHOP "daemon: {loglevel: info}\n", 1,
 		"f:5:10: unrecognized option \"daemon.loglevel\"\n"
-		"    detail: Allowed here: \"log_level\", \"lease\", "
+		"    detail: Allowed here: \"log_level\", \"log_format\", "
+		"\"lease\", "
 		"\"poll_interval\", \"retention\".\n"
 		"    hint: Perhaps you meant \"log_level\".\n");
 }
@@ -187,7 +190,7 @@ static void test_ten_errors_at_once(void **state)
 	      "    dsn: host=h password=secret\n"
 	      "    wrokers: 3\n"
 	      "    workers: 65\n"
-	      "    expected_standbys: [standby1]\n"
+	      "    expected_standbys: [standby1, standby1]\n"
 	      "  - name: shop\n"
 	      "    dsn: {}\n"
 	      "daemon:\n"
@@ -204,12 +207,8 @@ static void test_ten_errors_at_once(void **state)
 		"f:5:14: \"65\" is outside the valid range for option "
 		"\"workers\" of database \"shop\"\n"
 		"    detail: Valid range: 1 to 64.\n"
-		"f:6:24: option \"expected_standbys\" of database \"shop\" "
-		"must be empty in this version\n"
-		"    detail: Pacing by replication lag is not built yet: a "
-		"daemon that ignored the list would let you believe that its "
-		"jobs wait for these standbys.\n"
-		"    hint: Write \"expected_standbys: []\".\n"
+		"f:6:24: standby \"standby1\" of database \"shop\" is listed "
+		"twice\n"
 		"f:7:5: missing option \"expected_standbys\" of database "
 		"\"shop\"\n" MISSING_STANDBYS
 		"f:7:11: duplicate database \"shop\"\n"

@@ -123,14 +123,35 @@ static void test_expected_standbys(void **state)
 {
 	(void)state;
 	check("databases:\n- name: shop\n  dsn: \"\"\n"
-	      "  expected_standbys: [standby1]\n",
-		1,
-		"f:4:22: option \"expected_standbys\" of database \"shop\" "
-		"must be empty in this version\n"
-		"    detail: Pacing by replication lag is not built yet: a "
-		"daemon that ignored the list would let you believe that its "
-		"jobs wait for these standbys.\n"
-		"    hint: Write \"expected_standbys: []\".\n");
+	      "  expected_standbys: [a, b, a]\n"
+	      "  optional_standbys: [b, \"\"]\n",
+		3,
+		"f:4:22: standby \"a\" of database \"shop\" is listed twice\n"
+		"f:5:22: standby \"b\" of database \"shop\" is listed twice\n"
+		"f:5:22: option \"optional_standbys\" of database \"shop\":"
+		" invalid name of a standby\n"
+		"    detail: An application_name, or the name of a slot, has 1"
+		" to 63 bytes.\n");
+}
+
+static void test_poll_only(void **state)
+{
+	(void)state;
+	check(SHOP "    poll_only: true\n", 1,
+		"f:5:16: option \"poll_only\" of database \"shop\" needs "
+		"option \"runner\"\n"
+		"    detail: The control login may go through a connection "
+		"pooler then, the jobs' own logins must not.\n"
+		"    hint: Give the connection string of the server itself as "
+		"\"runner\".\n");
+	check(SHOP "    runner: host=h\n    poll_only: yes\n", 1,
+		"f:6:16: invalid value for option \"poll_only\" of database "
+		"\"shop\": \"yes\"\n"
+		"    detail: Available values: true, false.\n");
+	check(SHOP "    poll_only: [true]\n", 1,
+		"f:5:16: option \"poll_only\" of database \"shop\" must be "
+		"true or false, not a sequence\n"
+		"    detail: Available values: true, false.\n");
 }
 
 static void test_database_names(void **state)
@@ -198,6 +219,7 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_missing_options),
 		cmocka_unit_test(test_expected_standbys),
+		cmocka_unit_test(test_poll_only),
 		cmocka_unit_test(test_database_names),
 		cmocka_unit_test(test_options_that_depend_on_each_other),
 	};

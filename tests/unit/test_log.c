@@ -31,6 +31,7 @@ static int teardown(void **state)
 	(void)state;
 	text_close(&seen);
 	log_set_sink(NULL);
+	log_set_format(LOG_TEXT);
 	log_init(LOG_INFO);
 	return 0;
 }
@@ -103,8 +104,29 @@ static void test_level_names(void **state)
 	assert_int_equal(log_level_by_name(""), -1);
 }
 
-/* What one message looks like on a standard error of our own. */
-static void capture(const char *journal_stream, char *line, size_t size)
+static void say_decision(void)
+{
+	log_warning("fact -> decision");
+}
+
+static void say_odd(void)
+{
+	log_error("user \"a\\b\"\nand \xff");
+}
+
+static void say_fatal(void)
+{
+	struct err e;
+
+	(void)err_set(&e, BFE_SQL, "it is so");
+	err_set_detail(&e, "Since yesterday.");
+	err_set_hint(&e, "Mend it.");
+	log_fatal(&e);
+}
+
+/* What say writes to a standard error of our own. */
+static void capture(
+	const char *journal_stream, void (*say)(void), char *line, size_t size)
 {
 	FILE *file = tmpfile();
 	int saved = dup(2);
@@ -123,7 +145,7 @@ static void capture(const char *journal_stream, char *line, size_t size)
 	assert_int_equal(dup2(fileno(file), 2), 2);
 	log_set_sink(NULL);
 	log_init(LOG_INFO);
-	log_warning("fact -> decision");
+	say();
 	assert_int_equal(dup2(saved, 2), 2);
 	close(saved);
 	unsetenv("JOURNAL_STREAM");
@@ -139,7 +161,7 @@ static void test_journal_gets_priorities(void **state)
 	char line[256];
 
 	(void)state;
-	capture(NULL, line, sizeof line);
+	capture(NULL, say_decision, line, sizeof line);
 	assert_string_equal(line, "<4>fact -> decision\n");
 }
 
@@ -149,12 +171,78 @@ static void test_file_gets_the_time(void **state)
 	int year, month, day, hour, minute, second, ms;
 
 	(void)state;
-	capture("1:2", line, sizeof line);
+	capture("1:2", say_decision, line, sizeof line);
 	assert_int_equal(
 		sscanf(line, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%127[^\n]", &year,
 			&month, &day, &hour, &minute, &second, &ms, rest),
 		8);
 	assert_string_equal(rest, " warning: fact -> decision");
+}
+
+/* The time is that of the text, whose form another test knows. */
+static void check_json(const char *line, const char *level, const char *message)
+{
+	char expected[512];
+	char stamp[32];
+	int length = 0;
+
+	(void)sscanf(line, "{\"time\":\"%31[0-9TZ:.-]\"%n", stamp, &length);
+	assert_int_equal(
+		length, strlen("{\"time\":\"YYYY-MM-DDTHH:MM:SS.mmmZ\""));
+	(void)snprintf(expected, sizeof expected,
+		",\"level\":\"%s\",\"message\":\"%s\"}\n", level, message);
+	assert_string_equal(line + length, expected);
+}
+
+static void test_json(void **state)
+{
+	char line[512];
+
+	(void)state;
+	log_set_format(LOG_JSON);
+	capture("1:2", say_decision, line, sizeof line);
+	check_json(line, "warning", "fact -> decision");
+	capture("1:2", say_odd, line, sizeof line);
+	check_json(line, "error", "user \\\"a\\\\b\\\" and \xef\xbf\xbd");
+}
+
+/* journald takes the priority off and keeps the rest as the message. */
+static void test_json_in_the_journal(void **state)
+{
+	char line[512];
+
+	(void)state;
+	log_set_format(LOG_JSON);
+	capture(NULL, say_decision, line, sizeof line);
+	assert_memory_equal(line, "<4>", 3);
+	check_json(line + 3, "warning", "fact -> decision");
+}
+
+#define FATAL_LINE "it is so; detail: Since yesterday.; hint: Mend it."
+
+static void test_fatal(void **state)
+{
+	char line[512];
+
+	(void)state;
+	capture("1:2", say_fatal, line, sizeof line);
+	assert_string_equal(line,
+		"backfilld: error: it is so\n"
+		"DETAIL:  Since yesterday.\n"
+		"HINT:  Mend it.\n");
+	capture(NULL, say_fatal, line, sizeof line);
+	assert_string_equal(line, "<3>" FATAL_LINE "\n");
+	log_set_format(LOG_JSON);
+	capture("1:2", say_fatal, line, sizeof line);
+	check_json(line, "error", FATAL_LINE);
+}
+
+static void test_format_names(void **state)
+{
+	(void)state;
+	assert_int_equal(log_format_by_name("text"), LOG_TEXT);
+	assert_int_equal(log_format_by_name("json"), LOG_JSON);
+	assert_int_equal(log_format_by_name("JSON"), -1);
 }
 
 int main(void)
@@ -174,6 +262,11 @@ int main(void)
 			test_journal_gets_priorities, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_file_gets_the_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_json_in_the_journal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fatal, setup, teardown),
+		cmocka_unit_test(test_format_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,29 @@ static void test_barrier_timeout(void **state)
 	end(&d);
 }
 
+/* A reload gives another one to the barrier that waits. */
+static void test_barrier_timeout_of_a_reload(void **state)
+{
+	struct run_limits shorter = usual;
+	struct drive d;
+
+	(void)state;
+	shorter.barrier_timeout_ms = 60000;
+	start_barrier(&d);
+	waits(&d, "pid 12 (joe)");
+	d.now_ms += 60000;
+	run_set_limits(&d.r, &shorter);
+	ok(&d);
+	text_reset(&d.trace);
+	waits(&d, "pid 12 (joe)");
+	expect_end(&d,
+		"waits -> disconnect\n"
+		"ok -> fail BF025: transactions that write the table did not"
+		" end within barrier_timeout (60 s)\n"
+		"ok -> end\n");
+	end(&d);
+}
+
 /* Each barrier has its own clock and its own pauses. */
 static void test_clock_of_the_next_barrier(void **state)
 {
@@ -308,6 +331,7 @@ int main(void)
 		cmocka_unit_test(test_barrier_waits),
 		cmocka_unit_test(test_polls_grow_up_to_a_second),
 		cmocka_unit_test(test_barrier_timeout),
+		cmocka_unit_test(test_barrier_timeout_of_a_reload),
 		cmocka_unit_test(test_clock_of_the_next_barrier),
 		cmocka_unit_test(test_barrier_errors),
 		cmocka_unit_test(test_budget_at_the_barrier),

@@ -61,6 +61,11 @@ static void go_to(struct drive *d, enum run_action action)
 		attached(d, 0, "", "");
 		ok(d);
 		break;
+	case RUN_PACE:
+		start_batches(d);
+		d->ev.held_by = "held";
+		window(d, 1000, "{2000}");
+		break;
 	case RUN_WAIT:
 		start_batches(d);
 		fails(d, "55P03");
@@ -119,6 +124,7 @@ static const struct expected ours[] = {
 	{ RUN_SET_ASIDE, "DDDWWWWDD", "FER    TF" },
 	{ RUN_FINISH_RANGE, "DDDWWWWDD", "FER    TF" },
 	{ RUN_DRY_RUN, "DDDWWWWDD", "FER    TF" },
+	{ RUN_PACE, "BBBBBBBBB", "         " },
 	{ RUN_WAIT, "BBBBBBBBB", "         " },
 	{ RUN_DISCONNECT, "WWWWWWWWW", "         " },
 	{ RUN_TAKE, "EEWWWWWWE", "         " },
@@ -211,7 +217,7 @@ static void test_every_action_is_repeated(void **state)
 	for (int a = 0; a < RUN_END; a++) {
 		struct drive d;
 
-		if (a == RUN_WAIT || a == RUN_DISCONNECT) {
+		if (a == RUN_PACE || a == RUN_WAIT || a == RUN_DISCONNECT) {
 			continue;
 		}
 		go_to(&d, (enum run_action)a);

@@ -156,6 +156,32 @@ static void test_row_held_too_long(void **state)
 	end(&d);
 }
 
+/* A reload gives another hole_timeout to the job that waits. */
+static void test_hole_timeout_of_a_reload(void **state)
+{
+	struct run_limits shorter = usual;
+	struct drive d;
+
+	(void)state;
+	shorter.hole_timeout_ms = 60000;
+	start_holes(&d);
+	hole(&d, 5, "{17}", 0);
+	fails(&d, "55P03");
+	ok(&d);
+	d.now_ms += 60000;
+	run_set_limits(&d.r, &shorter);
+	ok(&d);
+	hole(&d, 5, "{17}", 60000);
+	text_reset(&d.trace);
+	fails(&d, "55P03");
+	expect_end(&d,
+		"55P03 -> disconnect\n"
+		"ok -> fail BF023: rows were held by others for longer"
+		" than hole_timeout (60 s)\n"
+		"ok -> end\n");
+	end(&d);
+}
+
 /* One pass that waits and, after hole_timeout, one more try. */
 static void wait_too_long(struct drive *d)
 {
@@ -269,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_held_row_is_waited_for),
 		cmocka_unit_test(test_pauses_between_passes),
 		cmocka_unit_test(test_row_held_too_long),
+		cmocka_unit_test(test_hole_timeout_of_a_reload),
 		cmocka_unit_test(test_progress_starts_the_clock_anew),
 		cmocka_unit_test(test_held_row_and_rare_trouble),
 		cmocka_unit_test(test_hole_is_not_lost_to_trouble),

@@ -54,6 +54,31 @@ static void test_sizes_of_the_job(void **state)
 	end(&d);
 }
 
+/* New ones of the configuration count with the next batch; a job's own go
+ * before them. */
+static void test_sizes_of_a_reload(void **state)
+{
+	struct run_limits fewer = usual;
+	struct drive d;
+
+	(void)state;
+	fewer.size.first_rows = 100;
+	fewer.size.max_rows = 100;
+	start_batches(&d);
+	run_set_limits(&d.r, &fewer);
+	window(&d, 1000, "{2000}");
+	expect(&d, "ok -> read window (1000..] limit 100\n");
+	window(&d, 100, "{1100}");
+	run_set_limits(&d.r, &usual);
+	d.ev.batch_rows = 30;
+	d.ev.max_batch_rows = 30;
+	window(&d, 100, "{1200}");
+	expect(&d,
+		"ok -> batch (1000..1100] seq 1\n"
+		"ok -> read window (1100..] limit 30\n");
+	end(&d);
+}
+
 /* A window that was read before the size fell is read again, if it is much
  * too large. */
 static void test_window_that_became_too_large(void **state)
@@ -329,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes_of_the_job),
+		cmocka_unit_test(test_sizes_of_a_reload),
 		cmocka_unit_test(test_window_that_became_too_large),
 		cmocka_unit_test(test_too_much_at_once),
 		cmocka_unit_test(test_canary),

@@ -392,6 +392,37 @@ static void test_stays_in_bounds(void **state)
 	}
 }
 
+/* At most half of what was cancelled, less where its time says so, and what
+ * was thought of a row's time before is gone. */
+static void test_cut(void **state)
+{
+	struct size_limits limits = usual;
+	struct size s;
+
+	(void)state;
+	size_init(&s, &limits, 0);
+	batch(&s, 1000);
+	assert_int_equal(s.rows, 1201);
+	size_cut(&s, 1201, 1000);
+	assert_int_equal(s.rows, 600);
+	size_cut(&s, 600, 2000000);
+	assert_int_equal(s.rows, 75);
+	/* The window was the last one, and short. */
+	size_init(&s, &limits, 0);
+	size_cut(&s, 10, 0);
+	assert_int_equal(s.rows, 5);
+	size_cut(&s, 2, 10000000);
+	assert_int_equal(s.rows, 1);
+	/* It grows no further than the time of the one cancelled. */
+	size_init(&s, &limits, 0);
+	size_cut(&s, 1000, 1000000);
+	assert_int_equal(s.rows, 250);
+	for (int i = 0; i < 5; i++) {
+		batch(&s, 1000);
+		assert_int_equal(s.rows, 250);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_empty_windows_say_nothing),
 		cmocka_unit_test(test_converges),
 		cmocka_unit_test(test_stays_in_bounds),
+		cmocka_unit_test(test_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,6 +218,20 @@ static void test_format_sizes(void **state)
 		units_format_bytes(buffer, 32, INT64_C(1) << 40), "1TB");
 }
 
+static void test_format_short(void **state)
+{
+	char buffer[32];
+
+	(void)state;
+	assert_string_equal(units_format_short(buffer, 32, 0), "0");
+	assert_string_equal(units_format_short(buffer, 32, 0.25), "0.2");
+	assert_string_equal(units_format_short(buffer, 32, 870), "870");
+	assert_string_equal(units_format_short(buffer, 32, 999.6), "1.0k");
+	assert_string_equal(units_format_short(buffer, 32, 18400), "18.4k");
+	assert_string_equal(units_format_short(buffer, 32, 999960), "1.0M");
+	assert_string_equal(units_format_short(buffer, 32, 1e21), "1000.0E");
+}
+
 /* What is printed can be read again, and is the same. */
 static void test_format_and_parse_agree(void **state)
 {
@@ -250,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_format_times),
 		cmocka_unit_test(test_format_sizes),
+		cmocka_unit_test(test_format_short),
 		cmocka_unit_test(test_format_and_parse_agree),
 	};
 

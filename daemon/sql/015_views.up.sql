@@ -46,7 +46,11 @@ SELECT j.id, j.name, j.kind, j.target,
 	coalesce(r.pass, 0) AS pass,
 	coalesce(r.late_rows, 0)::bigint AS late_rows,
 	e.row_errors, j.priority, j.hold, j.depends_on, j.run_after,
-	j.run_window, j.dry_run
+	j.run_window, j.dry_run,
+	make_interval(secs => r.batch_ms / 1000.0) AS batch_time,
+	CASE WHEN j.state = 'running'
+		THEN make_interval(secs => r.pause_ms / 1000.0) END AS pause,
+	make_interval(secs => coalesce(r.paced_ms, 0) / 1000.0) AS paced
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -62,7 +66,9 @@ LEFT JOIN LATERAL (
 		max(n.hi) FILTER (WHERE n.number = 1) AS hi,
 		max(n.checkpoint_at) AS checkpoint_at,
 		max(n.pass) AS pass, sum(n.late_rows) AS late_rows,
-		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid
+		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid,
+		max(n.batch_ms) AS batch_ms, max(n.pause_ms) AS pause_ms,
+		sum(n.paced_ms) AS paced_ms
 	FROM backfill.ranges n WHERE n.job_id = j.id HAVING count(*) > 0
 ) r ON true
 LEFT JOIN LATERAL (
@@ -142,7 +148,105 @@ COMMENT ON COLUMN backfill.progress.run_window IS
 COMMENT ON COLUMN backfill.progress.dry_run IS
 	'Whether nothing is to be changed: see backfill.jobs.report.';
 
-GRANT SELECT ON backfill.progress
+COMMENT ON COLUMN backfill.progress.batch_time IS
+	'How long the last batch took; NULL: none yet.';
+COMMENT ON COLUMN backfill.progress.pause IS
+	'Time between the last two batches; NULL: not running.';
+COMMENT ON COLUMN backfill.progress.paced IS
+	'Time between batches in all, while a daemon had the job: paced, held, or waiting for others.';
+
+-- What a daemon has not measured for a minute, it does not look at.
+CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS
+SELECT s.incarnation AS daemon, d.host AS daemon_host, s.signal, s.target,
+	s.value, s.limit_value, s.resume_value,
+	clock_timestamp() - s.at AS age, s.holding, s.detail
+FROM backfill.samples s JOIN backfill.daemons d USING (incarnation)
+WHERE d.lease_until > clock_timestamp()
+	AND s.at > clock_timestamp() - '1min'::interval
+ORDER BY s.incarnation, s.signal, s.target;
+
+COMMENT ON VIEW backfill.signals IS
+	'What the pacer of each daemon sees while jobs run: a row per signal.';
+COMMENT ON COLUMN backfill.signals.daemon IS
+	'The daemon (backfill.daemons.incarnation).';
+COMMENT ON COLUMN backfill.signals.daemon_host IS 'Its host.';
+COMMENT ON COLUMN backfill.signals.signal IS
+	'replication_lag: how far the replay of a standby is behind, in seconds.';
+COMMENT ON COLUMN backfill.signals.target IS
+	'The standby, as the configuration calls it.';
+COMMENT ON COLUMN backfill.signals.value IS
+	'What was measured, in seconds; NULL: unknown.';
+COMMENT ON COLUMN backfill.signals.limit_value IS
+	'No batch begins while the value is above it, or unknown.';
+COMMENT ON COLUMN backfill.signals.resume_value IS
+	'Once held, no batch begins before the value is below it.';
+COMMENT ON COLUMN backfill.signals.age IS 'Time since it was measured.';
+COMMENT ON COLUMN backfill.signals.holding IS
+	'Whether it holds batches back.';
+COMMENT ON COLUMN backfill.signals.detail IS
+	'State and bytes, or why it is unknown.';
+
+-- Built on what everybody may see of others, since it runs as its owner. A
+-- runner whose daemon died keeps its pid in ranges until it is taken over: by
+-- its login it is told from whoever has that pid by then. Who waits for a row
+-- waits for a transaction, and holds the lock of the tuple meanwhile, which
+-- tells the table.
+CREATE OR REPLACE VIEW backfill.locks WITH (security_barrier) AS
+WITH held AS MATERIALIZED (SELECT * FROM pg_locks),
+pairs AS MATERIALIZED (
+	SELECT DISTINCT l.pid AS waiting, b.pid AS blocking, l.locktype, l.mode,
+		(to_jsonb(l)->>'waitstart')::timestamptz AS since,
+		coalesce(l.relation, (SELECT min(t.relation) FROM held t
+			WHERE t.pid = l.pid AND t.locktype = 'tuple' AND t.granted))
+			AS relation
+	FROM held l, LATERAL unnest(pg_blocking_pids(l.pid)) AS b(pid)
+	WHERE NOT l.granted)
+SELECT j.id AS job_id, j.name AS job_name,
+	CASE WHEN r.runner_pid = p.waiting THEN 'waits' ELSE 'blocks' END
+		AS direction,
+	p.waiting AS waiting_pid, w.usename AS waiting_user,
+	w.application_name AS waiting_application,
+	p.blocking AS blocking_pid, b.usename AS blocking_user,
+	b.application_name AS blocking_application, p.locktype, p.mode,
+	(SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
+		JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = p.relation) AS relation,
+	greatest('0'::interval, clock_timestamp() - p.since) AS wait_time
+FROM backfill.jobs j
+JOIN backfill.ranges r ON r.job_id = j.id
+JOIN pg_stat_activity a ON a.pid = r.runner_pid AND a.usename = j.run_as
+	AND a.datname = current_database()
+JOIN pairs p ON r.runner_pid IN (p.waiting, p.blocking)
+LEFT JOIN pg_stat_activity w ON w.pid = p.waiting
+LEFT JOIN pg_stat_activity b ON b.pid = p.blocking
+WHERE backfill.may_see(j.run_as)
+ORDER BY j.id, wait_time DESC NULLS LAST, p.waiting, p.blocking;
+
+COMMENT ON VIEW backfill.locks IS
+	'Who waits for whom where a job''s batch is one of the two: a row per lock and blocker. Readable by pg_monitor and by who may steer the job.';
+COMMENT ON COLUMN backfill.locks.job_id IS 'The job''s id.';
+COMMENT ON COLUMN backfill.locks.job_name IS 'The job''s name.';
+COMMENT ON COLUMN backfill.locks.direction IS
+	'What the job does: waits or blocks.';
+COMMENT ON COLUMN backfill.locks.waiting_pid IS
+	'Backend that waits (pg_stat_activity.pid).';
+COMMENT ON COLUMN backfill.locks.waiting_user IS 'Its role.';
+COMMENT ON COLUMN backfill.locks.waiting_application IS
+	'Its application_name.';
+COMMENT ON COLUMN backfill.locks.blocking_pid IS
+	'Backend that has the lock or comes before it; 0: a prepared transaction.';
+COMMENT ON COLUMN backfill.locks.blocking_user IS 'Its role.';
+COMMENT ON COLUMN backfill.locks.blocking_application IS
+	'Its application_name.';
+COMMENT ON COLUMN backfill.locks.locktype IS
+	'What is waited for, as in pg_locks; of a row: transactionid or tuple.';
+COMMENT ON COLUMN backfill.locks.mode IS 'The mode that is asked for.';
+COMMENT ON COLUMN backfill.locks.relation IS
+	'The table, or that of the row; NULL: unknown.';
+COMMENT ON COLUMN backfill.locks.wait_time IS
+	'For how long; NULL: unknown, as before PostgreSQL 14.';
+
+GRANT SELECT ON backfill.progress, backfill.signals, backfill.locks
 	TO backfill_submit, backfill_daemon, pg_monitor;
 
 -- The membership that the first script gave ends here.

@@ -10,4 +10,6 @@ BEGIN
 END
 $$;
 
+DROP VIEW IF EXISTS backfill.signals;
+DROP VIEW IF EXISTS backfill.locks;
 DROP VIEW IF EXISTS backfill.progress;

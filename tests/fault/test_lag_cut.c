@@ -1,0 +1,179 @@
+/* test_lag_cut.c: the lag is asked over the control connection. When that is
+ * cut, what was known is old within two seconds, and no batch begins on it,
+ * though the jobs' own connections are well and the lease lasts; when it is
+ * back, or the server is, nothing goes on before the lag was measured. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmocka_all.h"
+#include "lag.h"
+#include "wait.h"
+
+/* Two thirds of it are longer than any test: only the lag holds a job. */
+#define PATIENT "daemon: {lease: 10min, poll_interval: 500ms}\n"
+
+static const char CONTROL[] = "usename = 'backfilld'";
+
+static int clean(void **state)
+{
+	sql_exec(shop.db, "ALTER ROLE backfilld LOGIN");
+	return lag_clean(state);
+}
+
+static int count_in(const char *log, const char *text)
+{
+	int count = 0;
+
+	while ((log = strstr(log, text)) != NULL) {
+		log += strlen(text);
+		count++;
+	}
+	return count;
+}
+
+/* So many more attempts of the daemon to connect have failed. */
+static void wait_attempts(struct daemon *d, int more)
+{
+	static const char text[] = "-> connect again";
+	int target = count_in(daemon_log(d), text) + more;
+	uint64_t deadline = wait_deadline(SHOP_WAIT_SECONDS);
+
+	while (count_in(daemon_log(d), text) < target) {
+		if (!wait_again(deadline)) {
+			fail_msg("no %d attempts", more);
+		}
+	}
+}
+
+static int64_t batches(int64_t job)
+{
+	return sql_int(shop.db,
+		"SELECT seq FROM backfill.ranges WHERE job_id = %lld",
+		(long long)job);
+}
+
+/* Nobody can log in as the daemon does, and it has no connection. */
+static void cut(void)
+{
+	sql_exec(shop.db, "ALTER ROLE backfilld NOLOGIN");
+	sql_exec(shop.db,
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+		" WHERE %s",
+		CONTROL);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE %s)",
+		CONTROL);
+}
+
+/* Until then the standby was well, and nothing else is known now. */
+static void test_control_connection_stays_away(void **state)
+{
+	struct daemon *d;
+	int64_t job;
+
+	(void)state;
+	d = lag_daemon(LAG_EXPECTED, PATIENT LAG_PACE);
+	job = lag_submit_at_gate("away");
+	lag_wait_signal("standby1", "value < limit_value");
+	cut();
+	/* Of the lag as it was when it was cut nothing is left. */
+	lag_wait_signal("standby1", "age > '3s'");
+	gate_open();
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT seq = 3 FROM backfill.ranges WHERE job_id = %lld",
+		(long long)job);
+	wait_attempts(d, 2);
+	assert_int_equal(batches(job), 3);
+	lag_let_lag();
+
+	sql_exec(shop.db, "ALTER ROLE backfilld LOGIN");
+	lag_wait_signal("standby1", "value > limit_value");
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	lag_assert_still(job, 3);
+	cluster_resume_replay(lag_standby);
+	lag_finish("away", job);
+}
+
+/* It comes back each time, to a standby that lags as before. */
+static void test_control_connection_is_cut_again_and_again(void **state)
+{
+	int64_t job;
+
+	(void)state;
+	(void)lag_daemon(LAG_EXPECTED, PATIENT LAG_PACE);
+	job = lag_submit_at_gate("again");
+	cluster_pause_replay(lag_standby);
+	lag_wait_signal("standby1", "value > limit_value");
+	gate_open();
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	for (int i = 0; i < 15; i++) {
+		sql_wait(shop.db, SHOP_WAIT_SECONDS,
+			"SELECT bool_or(pg_terminate_backend(pid))"
+			" FROM pg_stat_activity WHERE %s",
+			CONTROL);
+		assert_int_equal(batches(job), 3);
+	}
+	lag_wait_signal("standby1", "age < '2s' AND value > limit_value");
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	lag_assert_still(job, 3);
+	cluster_resume_replay(lag_standby);
+	lag_finish("again", job);
+}
+
+/* A job that is under way, not held: it goes on over many short cuts, and is
+ * done exactly once. */
+static void test_cuts_while_the_job_runs(void **state)
+{
+	int64_t job;
+	int cuts = 0;
+
+	(void)state;
+	(void)lag_daemon(LAG_EXPECTED, PATIENT LAG_PACE);
+	job = lag_submit_at_gate("cuts");
+	while (cuts < 10) {
+		cuts += sql_true(shop.db,
+			"SELECT bool_or(pg_terminate_backend(pid))"
+			" FROM pg_stat_activity WHERE %s",
+			CONTROL);
+		gate_open_to(LAG_GATE + 5 * cuts);
+	}
+	lag_finish("cuts", job);
+}
+
+/* The server itself was away. A standby whose replay is paused does not come
+ * back before that ends (the startup process asks for WAL, which waits). */
+static void test_server_restarted(void **state)
+{
+	int64_t job;
+
+	(void)state;
+	(void)lag_daemon(LAG_EXPECTED, PATIENT LAG_PACE);
+	job = lag_submit_at_gate("restarted");
+	cluster_pause_replay(lag_standby);
+	lag_wait_signal("standby1", "value > limit_value");
+	gate_open();
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	lag_restart_primary();
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s)",
+		CONTROL);
+	lag_wait_signal("standby1", "age < '2s' AND value IS NULL");
+	lag_wait_held(job, LAG_UNKNOWN("standby1", "not connected"));
+	lag_assert_still(job, 3);
+	cluster_resume_replay(lag_standby);
+	lag_finish("restarted", job);
+}
+
+#define TEST(test) cmocka_unit_test_teardown(test, clean)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_control_connection_stays_away),
+		TEST(test_control_connection_is_cut_again_and_again),
+		TEST(test_cuts_while_the_job_runs),
+		TEST(test_server_restarted),
+	};
+
+	return cmocka_run_group_tests(tests, lag_start, lag_stop);
+}

@@ -1,0 +1,270 @@
+/* A run that the pacer holds or slows down. */
+
+#include "run_drive.h"
+
+#include <stdio.h>
+
+static const char LAG[] = "held: lag";
+
+static void held(struct drive *d, const char *why)
+{
+	d->ev.held_by = why;
+}
+
+/* Held before the first batch, and again after it: the batch that waited is
+ * the one that goes. */
+static void test_held_and_resumed(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_job(&d);
+	attached(&d, 0, "", "");
+	ok(&d);
+	ok(&d);
+	begun(&d, "{5000}");
+	text_reset(&d.trace);
+	held(&d, LAG);
+	window(&d, 1000, "{1000}");
+	held(&d, "held: more lag");
+	ok(&d);
+	ok(&d);
+	held(&d, LAG);
+	window(&d, 1200, "{2200}");
+	ok(&d);
+	expect(&d,
+		"ok -> pace 1000 ms: held: lag\n"
+		"ok -> pace 1000 ms: held: more lag\n"
+		"ok -> batch (..1000] seq 0\n"
+		"ok -> pace 1000 ms: held: lag\n"
+		"ok -> batch (1000..2200] seq 1\n");
+	assert_string_equal(d.r.reason, "");
+	end(&d);
+}
+
+/* Reading is no batch. */
+static void test_reads_are_not_held(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_job(&d);
+	held(&d, LAG);
+	attached(&d, 0, "", "");
+	held(&d, LAG);
+	ok(&d);
+	held(&d, LAG);
+	ok(&d);
+	held(&d, LAG);
+	begun(&d, "{5000}");
+	expect(&d,
+		"ok -> attach epoch 7\n"
+		"ok -> preflight\n"
+		"ok -> barrier new\n"
+		"ok -> begin\n"
+		"ok -> read window (..] limit 1000\n");
+	end(&d);
+}
+
+static void test_every_write_is_held(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	held(&d, LAG);
+	fails(&d, "BF013");
+	ok(&d);
+	expect(&d,
+		"BF013 -> pace 1000 ms: held: lag\n"
+		"ok -> skip window (..1000] seq 0\n");
+	end(&d);
+
+	start_holes(&d);
+	held(&d, LAG);
+	hole(&d, 5, "{17}", 1000);
+	ok(&d);
+	expect(&d,
+		"ok -> pace 1000 ms: held: lag\n"
+		"ok -> drain hole 5 (17) seq 1\n");
+	end(&d);
+
+	start_holes(&d);
+	window_hole(&d, 5, "{10}", "{300}");
+	held(&d, LAG);
+	window(&d, 100, "{120}");
+	ok(&d);
+	expect(&d,
+		"ok -> read hole 5 (10..300]\n"
+		"ok -> pace 1000 ms: held: lag\n"
+		"ok -> batch hole 5 (10..120] seq 1\n");
+	end(&d);
+
+	start_job(&d);
+	d.ev.records_errors = 1;
+	attach(&d, 1, "{1}");
+	held(&d, LAG);
+	job_fails(&d, "23514");
+	ok(&d);
+	expect(&d,
+		"23514 -> pace 1000 ms: held: lag\n"
+		"ok -> set aside (1) of hole 0 seq 0: 23514\n");
+	end(&d);
+}
+
+static void test_stops_while_held(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	held(&d, LAG);
+	window(&d, 1000, "{2000}");
+	held(&d, LAG);
+	d.ev.stop_asked = 1;
+	ok(&d);
+	expect_end(&d,
+		"ok -> pace 1000 ms: held: lag\n"
+		"ok -> disconnect\n"
+		"ok -> release: the daemon stops\n"
+		"ok -> end\n");
+	end(&d);
+
+	start_batches(&d);
+	held(&d, LAG);
+	window(&d, 1000, "{2000}");
+	held(&d, LAG);
+	d.ev.stopped_by = "job 7 is paused";
+	ok(&d);
+	expect_end(&d,
+		"ok -> pace 1000 ms: held: lag\n"
+		"ok -> disconnect\n"
+		"ok -> release: job 7 is paused\n"
+		"ok -> end\n");
+	end(&d);
+}
+
+/* What it waited for before is told again afterwards. */
+static void test_reason_comes_back(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_holes(&d);
+	hole(&d, 5, "{17}", 1000);
+	d.ev.blockers = "pid 1";
+	job_fails(&d, "55P03");
+	held(&d, LAG);
+	hole(&d, 6, "{18}", 1000);
+	assert_string_equal(d.r.reason, LAG);
+	ok(&d);
+	assert_string_equal(d.r.reason,
+		"waits for 2 rows held by others: key (17) for 1 s by pid 1");
+	end(&d);
+}
+
+/* A day of holding uses up no timeout of what is tried again. */
+static void test_held_time_does_not_count(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	job_fails(&d, "55P03");
+	held(&d, LAG);
+	ok(&d);
+	assert_int_equal(run_current(&d.r), RUN_PACE);
+	d.now_ms += 86400000;
+	ok(&d);
+	assert_int_equal(run_current(&d.r), RUN_BATCH);
+	job_fails(&d, "55P03");
+	assert_int_equal(run_current(&d.r), RUN_WAIT);
+	end(&d);
+
+	start_holes(&d);
+	hole(&d, 5, "{17}", 1000);
+	job_fails(&d, "55P03");
+	ok(&d);
+	ok(&d);
+	held(&d, LAG);
+	hole(&d, 5, "{17}", 2000);
+	d.now_ms += 86400000;
+	ok(&d);
+	job_fails(&d, "55P03");
+	assert_int_equal(run_current(&d.r), RUN_NEXT_HOLE);
+	end(&d);
+}
+
+/* Short pauses are the usual; long ones are told. */
+static void test_paused_by_the_rate(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	d.ev.pace_ms = 120;
+	window(&d, 1000, "{2000}");
+	ok(&d);
+	d.ev.pace_ms = 5000;
+	window(&d, 1000, "{3000}");
+	d.ev.pace_ms = 100;
+	ok(&d);
+	ok(&d);
+	expect(&d,
+		"ok -> pace 120 ms: \n"
+		"ok -> batch (1000..2000] seq 1\n"
+		"ok -> pace 5000 ms: paced: the next batch in 5 s, at the rate"
+		" that the standbys allow\n"
+		"ok -> pace 100 ms: paced: the next batch in 5 s, at the rate"
+		" that the standbys allow\n"
+		"ok -> batch (2000..3000] seq 2\n");
+	end(&d);
+}
+
+/* A second's rows at a time, and the pause is from the batch's end. */
+static void test_max_rows_per_second(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_job(&d);
+	d.ev.max_rows_per_second = 400;
+	attached(&d, 0, "", "");
+	ok(&d);
+	ok(&d);
+	begun(&d, "{5000}");
+	window(&d, 400, "{400}");
+	text_reset(&d.trace);
+	d.ev.max_rows_per_second = 400;
+	batch_done(&d, 400, 0, 400, "{800}");
+	ok(&d);
+	/* A sparse stretch is not slowed down; a new rate counts at once. */
+	d.ev.max_rows_per_second = 10;
+	batch_done(&d, 40, 0, 400, "{1200}");
+	window(&d, 10, "{810}");
+	ok(&d);
+	expect(&d,
+		"ok -> pace 1000 ms: \n"
+		"ok -> batch (400..800] seq 1 next 400\n"
+		"ok -> read window (800..] limit 10\n"
+		"ok -> pace 4000 ms: paced: the next batch in 4 s"
+		" (max_rows_per_second 10)\n"
+		"ok -> batch (800..810] seq 2 next 10\n");
+	end(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_held_and_resumed),
+		cmocka_unit_test(test_reads_are_not_held),
+		cmocka_unit_test(test_every_write_is_held),
+		cmocka_unit_test(test_stops_while_held),
+		cmocka_unit_test(test_reason_comes_back),
+		cmocka_unit_test(test_held_time_does_not_count),
+		cmocka_unit_test(test_paused_by_the_rate),
+		cmocka_unit_test(test_max_rows_per_second),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
