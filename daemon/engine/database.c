@@ -18,7 +18,8 @@
  *       |  v         v          v            v
  *     PAUSING <------------------      (any) -> CLOSED by abandon
  *
- * A notification is a hint; polling finds everything without it. Nothing
+ * database_login.c leads from CONNECTING to SERVING, database_queue.c claims,
+ * database_service.c shows how it stands. A notification is a hint; polling finds everything without it. Nothing
  * here relies on the session, which may change with each transaction where
  * the way goes through a pooler (poll_only). */
 
@@ -27,13 +28,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/pacer.h"
-#include "rules/sqlstate.h"
 #include "store/queue.h"
 
 enum {
@@ -41,9 +40,7 @@ enum {
 	/* An idle connection is noticed to be dead, and a frozen proxy before
 	 * the lease ends. */
 	HEARTBEAT_MOST_MS = 15000,
-	HEARTBEAT_DEADLINE_LEAST_MS = 3000,
-	LOCK_TIMEOUT_LEAST_MS = 100,
-	LOCK_TIMEOUT_MOST_MS = 2000
+	HEARTBEAT_DEADLINE_LEAST_MS = 3000
 };
 
 static const struct sm_state states[] = {
@@ -56,8 +53,6 @@ static const struct sm_state states[] = {
 	[STOPPING] = { "stopping", SM_TO(CLOSED) },
 	[CLOSED] = { "closed", 0 },
 };
-
-static void connect_control(struct database *db);
 
 const char *database_name(const struct database *db)
 {
@@ -120,7 +115,7 @@ static void finish(struct database *db)
 	pacer_close(db->host.pacer, on_pacer_closed, db);
 }
 
-static void fail(struct database *db, const struct err *e)
+void database_fail(struct database *db, const struct err *e)
 {
 	db->failure = *e;
 	finish(db);
@@ -133,7 +128,7 @@ static void on_pause_over(uv_timer_t *timer)
 	struct database *db = timer->data;
 
 	database_move(db, CONNECTING);
-	connect_control(db);
+	database_connect(db);
 }
 
 static void on_closed(void *data)
@@ -153,7 +148,7 @@ static void on_closed(void *data)
 }
 
 /* Any trouble with the control connection ends here. */
-static void reconnect(struct database *db, const struct err *e)
+void database_reconnect(struct database *db, const struct err *e)
 {
 	if (db->state.state == PAUSING || db->state.state == CLOSED) {
 		return;
@@ -189,7 +184,7 @@ int database_reply_is_well(
 		return 1;
 	}
 	if (e->code != BFE_SQL) {
-		reconnect(db, e);
+		database_reconnect(db, e);
 	} else {
 		log_warning("%s: %s: %s: %s -> again later", database_name(db),
 			what, e->sqlstate, e->message);
@@ -198,10 +193,10 @@ int database_reply_is_well(
 }
 
 /* Our row was removed: begin a new life. */
-static void lose_incarnation(struct database *db, const struct err *e)
+void database_lose_incarnation(struct database *db, const struct err *e)
 {
 	db->host.incarnation = 0;
-	reconnect(db, e);
+	database_reconnect(db, e);
 }
 
 /* ---- heartbeat ---- */
@@ -213,7 +208,7 @@ static void on_renewed(
 
 	(void)request;
 	if (e != NULL && strcmp(e->sqlstate, "BF010") == 0) {
-		lose_incarnation(db, e);
+		database_lose_incarnation(db, e);
 		return;
 	}
 	if (database_reply_is_well(db, "heartbeat", e)) {
@@ -254,16 +249,16 @@ static void on_poll(uv_timer_t *timer)
 	database_prune(db);
 }
 
-static void on_notify(void *data, const char *channel, const char *payload)
+void database_on_notify(void *data, const char *channel, const char *payload)
 {
 	(void)channel;
 	(void)payload;
 	database_look(data);
 }
 
-/* ---- connecting ---- */
+/* ---- serving ---- */
 
-static void serve(struct database *db)
+void database_serve(struct database *db)
 {
 	const struct config *c = db->host.config;
 	uint64_t beat_ms = heartbeat_ms(db);
@@ -282,158 +277,6 @@ static void serve(struct database *db)
 	} else {
 		database_look(db);
 	}
-}
-
-/* At start nobody is helped by trying again; later the mistake may be a
- * moment of somebody's maintenance. */
-static void refuse(struct database *db, struct err *e)
-{
-	err_wrap(e, "database \"%s\"", database_name(db));
-	if (db->served) {
-		reconnect(db, e);
-	} else {
-		fail(db, e);
-	}
-}
-
-/* Another try may go well: somebody held a lock, or there was no memory. */
-static int is_of_the_moment(const struct err *e)
-{
-	switch (sqlstate_classify(e)) {
-	case SQLSTATE_RETRY:
-	case SQLSTATE_SHRINK:
-	case SQLSTATE_WAIT:
-	case SQLSTATE_RECONNECT:
-		return 1;
-	default:
-		return 0;
-	}
-}
-
-static void on_registered(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct database *db = data;
-	struct err failure;
-
-	if (db->state.state != LOGIN) {
-		return;
-	}
-	if (e != NULL) {
-		failure = *e;
-		if (strcmp(e->sqlstate, "BF010") == 0) {
-			lose_incarnation(db, e);
-		} else if (e->code == BFE_SQL && !is_of_the_moment(e)) {
-			refuse(db, &failure);
-		} else {
-			reconnect(db, e);
-		}
-		return;
-	}
-	if (db->host.incarnation == 0) {
-		if (queue_check_version(request, &failure) != 0) {
-			refuse(db, &failure);
-			return;
-		}
-		db->host.incarnation = queue_read_incarnation(request);
-	}
-	log_info("%s: connected as daemon %lld, %zu workers -> serving",
-		database_name(db), (long long)db->host.incarnation,
-		db->workers);
-	serve(db);
-}
-
-static void on_login(
-	void *data, struct pgc_request *request, const struct err *e)
-{
-	struct database *db = data;
-	struct err failure;
-	int poll_only = db->host.database->poll_only;
-	char host[256];
-
-	if (db->state.state != LOGIN) {
-		return;
-	}
-	if (e != NULL) {
-		reconnect(db, e);
-		return;
-	}
-	if (queue_check_login(request, pgc_backend_pid(db->conn), poll_only,
-		    &failure) != 0) {
-		refuse(db, &failure);
-		return;
-	}
-	if (gethostname(host, sizeof host) != 0) {
-		(void)snprintf(host, sizeof host, "unknown");
-	}
-	host[sizeof host - 1] = '\0';
-	db->heartbeat_sent_ms = clock_boot_ms();
-	pgc_send(db->conn,
-		db->host.incarnation != 0
-			? queue_return(db->host.incarnation, host,
-				  (int)getpid(), poll_only)
-			: queue_register(host, (int)getpid(), BACKFILLD_VERSION,
-				  db->host.config->lease_ms, poll_only),
-		on_registered, db);
-}
-
-static int64_t control_lock_timeout_ms(const struct config *c)
-{
-	int64_t ms = c->lease_ms / 4;
-
-	if (ms < LOCK_TIMEOUT_LEAST_MS) {
-		return LOCK_TIMEOUT_LEAST_MS;
-	}
-	return ms > LOCK_TIMEOUT_MOST_MS ? LOCK_TIMEOUT_MOST_MS : ms;
-}
-
-static void on_connected(void *data, const struct err *e)
-{
-	struct database *db = data;
-
-	if (db->state.state != CONNECTING) {
-		return;
-	}
-	if (e != NULL) {
-		reconnect(db, e);
-		return;
-	}
-	database_move(db, LOGIN);
-	pgc_send(db->conn, queue_login(), on_login, db);
-}
-
-static void on_lost(void *data, const struct err *e)
-{
-	reconnect(data, e);
-}
-
-static void on_notice(void *data, const char *sqlstate, const char *message)
-{
-	struct database *db = data;
-
-	log_debug("%s: notice %s: %s", database_name(db), sqlstate, message);
-}
-
-static void connect_control(struct database *db)
-{
-	char name[160];
-	struct queue_setup setup;
-	struct pgc_options options = {
-		.conninfo = db->host.database->dsn,
-		.application_name = "backfilld",
-		.name = name,
-		.setup = setup.statements,
-		.connect_timeout_ms = DATABASE_CONNECT_MS,
-		.on_notify = on_notify,
-		.on_notice = on_notice,
-		.on_lost = on_lost,
-		.data = db,
-	};
-
-	(void)snprintf(name, sizeof name, "%s control", database_name(db));
-	queue_setup_init(&setup, control_lock_timeout_ms(db->host.config));
-	db->conn = pgc_new(db->host.loop, &options);
-	pgc_connect(db->conn, on_connected, db);
 }
 
 /* ---- from outside ---- */
@@ -463,7 +306,7 @@ struct database *database_start(uv_loop_t *loop, const struct config *config,
 	db->is_pacer_open = 1;
 	db->pulse.state_ms = uv_now(loop);
 	err_set(&db->trouble, BFE_CONNECT, "connecting");
-	connect_control(db);
+	database_connect(db);
 	return db;
 }
 

@@ -71,6 +71,23 @@ void database_maybe_stopped(struct database *db);
 /* Free when nothing can call back any more. */
 void database_maybe_free(struct database *db);
 
+/* Any trouble with the control connection ends here: it is made anew. */
+void database_reconnect(struct database *db, const struct err *e);
+
+/* The database cannot be served: the end. */
+void database_fail(struct database *db, const struct err *e);
+
+/* Our row was removed, or is another daemon's: begin a new life. */
+void database_lose_incarnation(struct database *db, const struct err *e);
+
+/* Registered: heartbeats, polls, and the first look. */
+void database_serve(struct database *db);
+
+void database_on_notify(void *data, const char *channel, const char *payload);
+
+/* database_login.c */
+void database_connect(struct database *db);
+
 /* database_service.c */
 
 /* The one place where the state changes. */

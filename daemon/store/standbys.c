@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "rules/key.h"
 
-/* As in store/queue.c. */
-enum { DEADLINE_MS = 15000 };
+/* Heartbeats wait behind it, and an answer that comes later tells nothing. */
+enum { DEADLINE_MS = 5000 };
 enum { LSN = 0, STANDBYS = 1, SHARE = 2 };
 
 struct pgc_request *standbys_ask(
