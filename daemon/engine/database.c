@@ -19,9 +19,10 @@
  *     PAUSING <------------------      (any) -> CLOSED by abandon
  *
  * database_login.c leads from CONNECTING to SERVING, database_queue.c claims,
- * database_service.c shows how it stands. A notification is a hint; polling finds everything without it. Nothing
- * here relies on the session, which may change with each transaction where
- * the way goes through a pooler (poll_only). */
+ * database_service.c shows how it stands. A notification is a hint; polling
+ * finds everything without it. Nothing here relies on the session, which may
+ * change with each transaction where the way goes through a pooler
+ * (poll_only). */
 
 #include "database_internal.h"
 
