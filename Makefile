@@ -47,6 +47,7 @@ all_cflags = -std=c11 -D_GNU_SOURCE -DBACKFILLD_VERSION='"$(VERSION)"' \
 all_ldflags = $(sanitize) $(LDFLAGS)
 libs = $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm $(LDLIBS)
 test_libs = $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
+server_test_libs = $(shell $(PKG_CONFIG) --libs libssl 2>/dev/null)
 
 # Everything but the two mains goes into one archive: the programs and the
 # tests link against it.
@@ -140,7 +141,7 @@ $(BUILD)/tests/integration/test_sim_honest: $(sim_objects)
 
 $(server_tests): $(BUILD)/%: $(BUILD)/%.o $(test_helpers) $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $(filter %.o,$^) \
-		$(archive) $(test_libs) $(libs)
+		$(archive) $(test_libs) $(server_test_libs) $(libs)
 
 # The second make sees the packages that the first one installed.
 check:

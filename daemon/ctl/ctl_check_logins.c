@@ -109,8 +109,7 @@ static int may_log_in(struct check *c, const PGresult *row, int i,
 			ctl_value(row, i, "database"), ident);
 	}
 	if (limit >= 0 && limit < (double)connections) {
-		tell_failure(c, kind, name,
-			"its connection limit is too small for its workers",
+		tell_failure(c, kind, name, "its connection limit is too small",
 			"ALTER ROLE %s CONNECTION LIMIT %lld;", ident,
 			(long long)connections);
 	}

@@ -1,10 +1,10 @@
 /* One database. The happy path:
  *
  *   connect -> login (may this login serve?) -> register
- *     -> serving: a heartbeat every third of the lease; at every
- *        notification and every poll_interval look at our work, then claim
- *        as long as a worker is free -> stop: runners give their jobs back,
- *        unregister, close
+ *     -> serving: a heartbeat every third of the lease, and every 15 s; at
+ *        every notification and every poll_interval look at our work, then
+ *        claim as long as a worker is free -> stop: runners give their jobs
+ *        back, unregister, close
  *
  * How it fails: whenever the control connection breaks, it is closed and
  * made anew after a growing, jittered pause, for ever; the incarnation is
@@ -33,10 +33,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/pacer.h"
+#include "rules/sqlstate.h"
 #include "store/queue.h"
 
 enum {
 	RECONNECT_BASE_MS = 100,
+	/* An idle connection is noticed to be dead, and a frozen proxy before
+	 * the lease ends. */
+	HEARTBEAT_MOST_MS = 15000,
+	HEARTBEAT_DEADLINE_LEAST_MS = 3000,
 	LOCK_TIMEOUT_LEAST_MS = 100,
 	LOCK_TIMEOUT_MOST_MS = 2000
 };
@@ -217,13 +222,25 @@ static void on_renewed(
 	}
 }
 
+static uint64_t heartbeat_ms(const struct database *db)
+{
+	uint64_t third_ms = (uint64_t)db->host.config->lease_ms / 3;
+
+	return third_ms < HEARTBEAT_MOST_MS ? third_ms : HEARTBEAT_MOST_MS;
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
 	struct database *db = timer->data;
+	uint64_t deadline_ms = heartbeat_ms(db);
 
+	if (deadline_ms < HEARTBEAT_DEADLINE_LEAST_MS) {
+		deadline_ms = HEARTBEAT_DEADLINE_LEAST_MS;
+	}
 	db->heartbeat_sent_ms = clock_boot_ms();
 	db->pulse.heartbeat_ms = uv_now(timer->loop);
-	pgc_send(db->conn, queue_renew(db->host.incarnation), on_renewed, db);
+	pgc_send(db->conn, queue_renew(db->host.incarnation, deadline_ms),
+		on_renewed, db);
 }
 
 /* ---- the queue ---- */
@@ -249,7 +266,7 @@ static void on_notify(void *data, const char *channel, const char *payload)
 static void serve(struct database *db)
 {
 	const struct config *c = db->host.config;
-	uint64_t third_ms = (uint64_t)c->lease_ms / 3;
+	uint64_t beat_ms = heartbeat_ms(db);
 	uint64_t poll_ms = (uint64_t)c->poll_interval_ms;
 
 	database_move(db, SERVING);
@@ -257,7 +274,7 @@ static void serve(struct database *db)
 	db->host.control = db->conn;
 	db->host.renewed_ms = db->heartbeat_sent_ms;
 	retry_reset(&db->retry);
-	(void)uv_timer_start(&db->heartbeat, on_heartbeat, third_ms, third_ms);
+	(void)uv_timer_start(&db->heartbeat, on_heartbeat, beat_ms, beat_ms);
 	(void)uv_timer_start(&db->poll, on_poll, poll_ms, poll_ms);
 	database_changed(db, NULL);
 	if (db->stop_asked) {
@@ -279,6 +296,20 @@ static void refuse(struct database *db, struct err *e)
 	}
 }
 
+/* Another try may go well: somebody held a lock, or there was no memory. */
+static int is_of_the_moment(const struct err *e)
+{
+	switch (sqlstate_classify(e)) {
+	case SQLSTATE_RETRY:
+	case SQLSTATE_SHRINK:
+	case SQLSTATE_WAIT:
+	case SQLSTATE_RECONNECT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static void on_registered(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -292,7 +323,7 @@ static void on_registered(
 		failure = *e;
 		if (strcmp(e->sqlstate, "BF010") == 0) {
 			lose_incarnation(db, e);
-		} else if (e->code == BFE_SQL) {
+		} else if (e->code == BFE_SQL && !is_of_the_moment(e)) {
 			refuse(db, &failure);
 		} else {
 			reconnect(db, e);

@@ -7,7 +7,8 @@
  *
  * The happy path and the ways it fails stand in rules/run.c. This file has
  * the loop, the pauses and the end; runner_session.c connects and prepares,
- * runner_batch.c works on rows, runner_control.c speaks to the queue.
+ * runner_batch.c works on rows, runner_control.c speaks to the queue,
+ * runner_line.c notices that the server will not answer any more.
  *
  * It ends in two steps: RUN_END closes the timers; the memory is freed when
  * they are closed, the connection is closed and no reply of the control
@@ -96,6 +97,7 @@ static void end(struct runner *r)
 	pacer_leave(r->host->pacer, &r->pacer);
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
 	uv_close((uv_handle_t *)&r->watch, on_timer_closed);
+	uv_close((uv_handle_t *)&r->line, on_timer_closed);
 }
 
 /* ---- events ---- */
@@ -159,6 +161,7 @@ void runner_done(struct runner *r, struct run_event *ev)
 		return;
 	}
 	runner_watch_stop(r);
+	runner_line_stop(r);
 	ev->now_ms = clock_boot_ms();
 	ev->random = random_number();
 	ev->stop_asked = r->stop_asked;
@@ -320,8 +323,10 @@ struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	(void)uv_timer_init(host->loop, &r->timer);
 	(void)uv_timer_init(host->loop, &r->watch);
 	r->timer.data = r;
+	(void)uv_timer_init(host->loop, &r->line);
 	r->watch.data = r;
-	r->timers_open = 2;
+	r->line.data = r;
+	r->timers_open = 3;
 	act(r, run_current(&r->run));
 	return r;
 }

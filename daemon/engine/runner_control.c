@@ -42,8 +42,7 @@ static void send_action(
 	pgc_send(r->host->control, request, cb, r);
 }
 
-/* For side remarks: nobody waits, and nothing is lost with them. */
-static void send_aside(
+void runner_send_aside(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	if (r->host->control == NULL) {
@@ -54,8 +53,8 @@ static void send_aside(
 	pgc_send(r->host->control, request, cb, r);
 }
 
-/* First line of each callback: whether there is nothing more to do. */
-static int is_over(struct runner *r)
+/* First line of each callback. */
+int runner_is_over(struct runner *r)
 {
 	r->control_pending--;
 	if (r->ended) {
@@ -73,7 +72,7 @@ static void on_action_done(
 	struct runner *r = data;
 	struct run_event ev = { .error = e };
 
-	if (is_over(r)) {
+	if (runner_is_over(r)) {
 		return;
 	}
 	if (e == NULL && run_current(&r->run) == RUN_TAKE) {
@@ -147,7 +146,7 @@ static void on_barrier(
 	struct run_event ev = { .error = e };
 	struct queue_barrier b;
 
-	if (is_over(r)) {
+	if (runner_is_over(r)) {
 		return;
 	}
 	if (e == NULL) {
@@ -180,7 +179,7 @@ static void on_told(
 
 	(void)request;
 	r->telling = 0;
-	if (!is_over(r) && e != NULL) {
+	if (!runner_is_over(r) && e != NULL) {
 		/* Not what any reason says: the next one is told anew. */
 		(void)snprintf(r->told, sizeof r->told, "\n");
 	}
@@ -202,7 +201,7 @@ static int tell(struct runner *r, const char *reason, int is_logged)
 	if (reason[0] != '\0' && is_logged) {
 		log_info("job %" PRId64 ": %s", r->claim.job_id, reason);
 	}
-	send_aside(r,
+	runner_send_aside(r,
 		queue_set_reason(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, reason),
 		on_told);
@@ -242,7 +241,7 @@ static void on_unblocked(
 	struct runner *r = data;
 
 	r->asking = 0;
-	if (is_over(r) || e != NULL || is_of_the_past(r)) {
+	if (runner_is_over(r) || e != NULL || is_of_the_past(r)) {
 		return;
 	}
 	if (!queue_read_unblocked(request)) {
@@ -267,7 +266,7 @@ static void unblock(struct runner *r, const struct pgc_request *watched)
 		waiting, (double)waited_ms / 1000,
 		units_format_time_ms(limit, sizeof limit, limit_ms));
 	r->asking = 1;
-	send_aside(r,
+	runner_send_aside(r,
 		queue_unblock(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, limit_ms),
 		on_unblocked);
@@ -280,7 +279,7 @@ static void on_blockers(
 	char reason[sizeof r->blockers + 32];
 
 	r->asking = 0;
-	if (is_over(r) || e != NULL || is_of_the_past(r)) {
+	if (runner_is_over(r) || e != NULL || is_of_the_past(r)) {
 		return;
 	}
 	(void)snprintf(r->blockers, sizeof r->blockers, "%s",
@@ -304,7 +303,7 @@ static void on_watch(uv_timer_t *timer)
 	}
 	r->asking = 1;
 	r->asked_of = r->watched;
-	send_aside(r,
+	runner_send_aside(r,
 		queue_blockers(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_blockers);
@@ -341,7 +340,7 @@ static void on_cancelled(
 {
 	(void)request;
 	(void)e;
-	(void)is_over(data);
+	(void)runner_is_over(data);
 }
 
 void runner_cancel(struct runner *r)
@@ -349,7 +348,7 @@ void runner_cancel(struct runner *r)
 	if (r->conn == NULL) {
 		return;
 	}
-	send_aside(r,
+	runner_send_aside(r,
 		queue_cancel_runner(
 			r->host->incarnation, r->claim.job_id, r->run.epoch),
 		on_cancelled);

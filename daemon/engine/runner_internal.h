@@ -55,6 +55,9 @@ struct runner {
 	char told[1024];   /* the reason that the queue shows */
 	int telling;	   /* and it is being told */
 
+	uv_timer_t line; /* does the request in flight get an answer? */
+	int silences;	 /* times in a row that it looked as if not */
+
 	int stop_asked;
 	int abandoned;
 	int ended;
@@ -98,6 +101,17 @@ void runner_dry_run(struct runner *r);
 
 /* runner_batch.c: windows, batches, holes. */
 void runner_act_on_rows(struct runner *r, enum run_action action);
+
+/* runner_line.c: requests to which no reply will come. */
+void runner_line_start(struct runner *r);
+void runner_line_stop(struct runner *r);
+
+/* For side remarks on the control connection: nobody waits, and nothing is
+ * lost with them. The callback begins with runner_is_over(). */
+void runner_send_aside(
+	struct runner *r, struct pgc_request *request, pgc_request_cb cb);
+/* Whether there is nothing more to do. */
+int runner_is_over(struct runner *r);
 
 /* runner_control.c: actions on the control connection. */
 void runner_act_on_control(struct runner *r, enum run_action action);

@@ -57,6 +57,7 @@ void runner_send(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	pgc_send(r->conn, request, cb, r);
+	runner_line_start(r);
 }
 
 static void well(struct runner *r)

@@ -128,27 +128,6 @@ void pgc_later(struct pgc *c)
 	}
 }
 
-int pgc_libpq_error(struct err *e, int code, const char *message)
-{
-	size_t used = 0;
-
-	(void)err_set(e, code, "%s", "");
-	for (; *message != '\0' && used < sizeof e->message - 2; message++) {
-		if (*message == '\t') {
-			continue;
-		}
-		if (*message == '\n' && message[1] != '\0') {
-			e->message[used++] = ';';
-		}
-		e->message[used++] = *message != '\n' ? *message : ' ';
-	}
-	while (used > 0 && e->message[used - 1] == ' ') {
-		used--;
-	}
-	e->message[used] = '\0';
-	return code;
-}
-
 /* The poll handle. */
 
 static void on_poll(uv_poll_t *handle, int status, int events);
@@ -360,21 +339,9 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
 static void fail_timed_out(struct pgc *c)
 {
-	unsigned long long ms = c->connect_timeout_ms;
-	char names[128];
 	struct err e;
 
-	if (c->sm.state == PGC_STARTING) {
-		(void)err_set(&e, BFE_TIMEOUT,
-			"connection attempt did not begin within %llu ms", ms);
-	} else if (c->sm.state == PGC_RESOLVING) {
-		pgc_resolve_names(c, names, sizeof names);
-		(void)err_set(&e, BFE_TIMEOUT,
-			"no address of host %s was found within %llu ms", names,
-			ms);
-	} else {
-		(void)pgc_libpq_error(&e, BFE_TIMEOUT, c->left_out.data);
-	}
+	pgc_hosts_timed_out(c, &e);
 	pgc_fail(c, &e);
 }
 

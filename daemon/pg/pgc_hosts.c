@@ -152,3 +152,21 @@ int pgc_hosts_leave_out(struct pgc *c)
 	log_warning("%s: %s -> host is left out", c->name, what);
 	return 1;
 }
+
+void pgc_hosts_timed_out(const struct pgc *c, struct err *e)
+{
+	unsigned long long ms = c->connect_timeout_ms;
+	char names[128];
+
+	if (c->sm.state == PGC_STARTING) {
+		(void)err_set(e, BFE_TIMEOUT,
+			"connection attempt did not begin within %llu ms", ms);
+	} else if (c->sm.state == PGC_RESOLVING) {
+		pgc_resolve_names(c, names, sizeof names);
+		(void)err_set(e, BFE_TIMEOUT,
+			"no address of host %s was found within %llu ms", names,
+			ms);
+	} else {
+		(void)pgc_libpq_error(e, BFE_TIMEOUT, c->left_out.data);
+	}
+}

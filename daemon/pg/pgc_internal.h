@@ -146,6 +146,9 @@ void pgc_hosts_time(struct pgc *c);
  * 0 when this was the last one; either way left_out tells what it did. */
 int pgc_hosts_leave_out(struct pgc *c);
 
+/* What the time for connecting passed with. */
+void pgc_hosts_timed_out(const struct pgc *c, struct err *e);
+
 /* pgc_conn.c */
 
 void pgc_on_resolved(struct pgc *c, const struct err *e);
@@ -165,9 +168,6 @@ void pgc_fail(struct pgc *c, const struct err *e);
 /* Run pgc_pump() or what else the state needs in the next turn. */
 void pgc_later(struct pgc *c);
 
-/* Code and the words of libpq on one line. */
-int pgc_libpq_error(struct err *e, int code, const char *message);
-
 /* pgc_send.c */
 
 /* Move data and requests as far as they go without waiting. */
@@ -182,6 +182,9 @@ void pgc_on_request_deadline(struct pgc *c);
 void pgc_fail_requests(struct pgc *c, const struct err *e, int code);
 
 /* pgc_request.c */
+
+/* Code and the words of libpq on one line. */
+int pgc_libpq_error(struct err *e, int code, const char *message);
 
 /* Hand the request to its owner's callback, then free it. */
 void pgc_request_finish(struct pgc_request *r);

@@ -166,6 +166,27 @@ int pgc_bool(const PGresult *result, int row, int column)
 	return pgc_text(result, row, column)[0] == 't';
 }
 
+int pgc_libpq_error(struct err *e, int code, const char *message)
+{
+	size_t used = 0;
+
+	(void)err_set(e, code, "%s", "");
+	for (; *message != '\0' && used < sizeof e->message - 2; message++) {
+		if (*message == '\t') {
+			continue;
+		}
+		if (*message == '\n' && message[1] != '\0') {
+			e->message[used++] = ';';
+		}
+		e->message[used++] = *message != '\n' ? *message : ' ';
+	}
+	while (used > 0 && e->message[used - 1] == ' ') {
+		used--;
+	}
+	e->message[used] = '\0';
+	return code;
+}
+
 static void copy_field(char *to, size_t size, const PGresult *result, int field)
 {
 	const char *value = PQresultErrorField(result, field);

@@ -350,6 +350,15 @@ void pgc_pump(struct pgc *c, int is_readable)
 	}
 }
 
+void pgc_hurry(struct pgc *c)
+{
+	if (c->sm.state == PGC_BUSY) {
+		c->current->deadline_ms =
+			(uv_hrtime() - c->current->written_ns) / 1000000;
+		pgc_start_deadline(c, 0);
+	}
+}
+
 /* The timer runs before the socket is looked at: after a long stop of this
  * process the reply may well be there, and a known outcome is worth one
  * more look. */

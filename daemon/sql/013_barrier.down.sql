@@ -6,4 +6,5 @@ DROP FUNCTION IF EXISTS backfill.blocked_by(bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS backfill.waits_for_table(bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS backfill.blockers(bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS backfill.tell_backend(integer);
+DROP FUNCTION IF EXISTS backfill.awaits_client(bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS backfill.cancel_runner(bigint, bigint, bigint);

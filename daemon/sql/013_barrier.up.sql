@@ -18,6 +18,21 @@ $$;
 COMMENT ON FUNCTION backfill.cancel_runner(bigint, bigint, bigint) IS
 	'Cancels the statement that the job''s runner is executing; false: none.';
 
+CREATE OR REPLACE FUNCTION backfill.awaits_client(me bigint, job bigint,
+	with_epoch bigint)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(bool_and(a.pid IS NULL OR a.wait_event = 'ClientRead'),
+		false)
+	FROM backfill.ranges r LEFT JOIN pg_stat_activity a
+		ON a.pid = r.runner_pid AND a.backend_start = r.runner_backend_start
+	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch
+		AND r.runner_pid IS NOT NULL
+$$;
+COMMENT ON FUNCTION backfill.awaits_client(bigint, bigint, bigint) IS
+	'Whether the backend of the job''s runner waits for the next message, or is gone: to a request that was sent it will not answer any more.';
+
 CREATE OR REPLACE FUNCTION backfill.tell_backend(backend integer)
 RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -233,6 +248,7 @@ COMMENT ON FUNCTION backfill.barrier(bigint, bigint, bigint, oid, text[]) IS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	backfill.cancel_runner(bigint, bigint, bigint),
+	backfill.awaits_client(bigint, bigint, bigint),
 	backfill.tell_backend(integer),
 	backfill.blockers(bigint, bigint, bigint),
 	backfill.waits_for_table(bigint, bigint, bigint),

@@ -235,12 +235,14 @@ int64_t queue_read_incarnation(const struct pgc_request *r)
 
 /* ---- the daemon's life ---- */
 
-struct pgc_request *queue_renew(int64_t me)
+struct pgc_request *queue_renew(int64_t me, uint64_t deadline_ms)
 {
 	struct number n;
 	const char *const values[] = { number(&n, me) };
+	struct pgc_request *r = pgc_request_new(deadline_ms);
 
-	return one("SELECT backfill.renew($1::bigint)", 1, values);
+	pgc_add_params(r, "SELECT backfill.renew($1::bigint)", 1, values);
+	return r;
 }
 
 struct pgc_request *queue_return(
@@ -406,6 +408,19 @@ struct queue_barrier queue_read_barrier(const struct pgc_request *r)
 	};
 
 	return b;
+}
+
+struct pgc_request *queue_awaits_client(
+	int64_t me, int64_t job_id, int64_t epoch)
+{
+	return about_job("SELECT backfill.awaits_client($1::bigint,"
+			 " $2::bigint, $3::bigint)",
+		me, job_id, epoch, NULL);
+}
+
+int queue_read_awaits_client(const struct pgc_request *r)
+{
+	return pgc_bool(pgc_result(r, 0), 0, 0);
 }
 
 struct pgc_request *queue_prune(int64_t me, int64_t retention_ms)

@@ -118,6 +118,11 @@ static void add_settings(
 	add_setting(sql, "idle_in_transaction_session_timeout", "%" PRId64,
 		s->idle_in_transaction_session_timeout_ms);
 	add_setting(sql, "synchronous_commit", "%s", s->synchronous_commit);
+	/* No timeout runs while the server waits for the rest of a request,
+	 * with rows locked: it must notice by itself that we are gone. */
+	add_setting(sql, "tcp_keepalives_idle", "10");
+	add_setting(sql, "tcp_keepalives_interval", "5");
+	add_setting(sql, "tcp_keepalives_count", "3");
 	if (server_version >= 140000) {
 		/* An orphan's statement ends with its client. */
 		add_setting(sql, "client_connection_check_interval", "%" PRId64,

@@ -115,6 +115,11 @@ void pgc_send(
 
 void pgc_discard(struct pgc_request *r);
 
+/* The reply to the request on the wire, if there is one, will not come:
+ * unless it is there already, the request ends at the next turn as if its
+ * deadline had passed. */
+void pgc_hurry(struct pgc *c);
+
 /* In the callback: result of the statement at index (order of pgc_add;
  * pgc_add_parse counts as one, the description). NULL when it did not run. */
 const PGresult *pgc_result(const struct pgc_request *r, int index);

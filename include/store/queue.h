@@ -40,7 +40,8 @@ int64_t queue_read_incarnation(const struct pgc_request *r);
  * listens again, unless poll_only. */
 struct pgc_request *queue_return(
 	int64_t me, const char *host, int pid, int poll_only);
-struct pgc_request *queue_renew(int64_t me);
+/* deadline_ms: when the connection is given up. */
+struct pgc_request *queue_renew(int64_t me, uint64_t deadline_ms);
 struct pgc_request *queue_unregister(int64_t me);
 
 struct queue_claim {
@@ -92,6 +93,11 @@ struct queue_barrier {
 	const char *waits_for;
 };
 struct queue_barrier queue_read_barrier(const struct pgc_request *r);
+
+/* Whether the runner's backend awaits a statement, or is gone. */
+struct pgc_request *queue_awaits_client(
+	int64_t me, int64_t job_id, int64_t epoch);
+int queue_read_awaits_client(const struct pgc_request *r);
 
 /* Remove what ended longer ago than that, a few jobs at a time. */
 struct pgc_request *queue_prune(int64_t me, int64_t retention_ms);

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # bench_update.sh: what a job costs beside the UPDATE that it replaces. On one
-# throw-away server, each round changes a fresh copy of the same table three
+# throw-away server, each round changes a fresh copy of the same table four
 # ways, in rotating order:
 #	single	one UPDATE
-#	loop	the batches that people write: IN (… LIMIT 10000 FOR UPDATE
-#		SKIP LOCKED), COMMIT, again
+#	loop	the batches that people write: 10000 rows FOR UPDATE SKIP LOCKED,
+#		by id IN (…), COMMIT, again until there is none
+#	ctid	the same by ctid, which is faster, and may leave out a row that
+#		somebody else updates
 #	job	a job of a daemon that was there, and idle, before
 # Ratios are of speeds, taken within a round. Then: how soon a job is claimed,
 # and what an idle daemon does.
@@ -15,7 +17,7 @@
 rows=${BENCH_ROWS:-1000000}
 rounds=${ROUNDS:-5}
 idle_seconds=${IDLE_SECONDS:-30}
-ways=(single loop job)
+ways=(single loop ctid job)
 
 # ---- the three ways
 
@@ -43,22 +45,31 @@ run_single() {
 	SQL
 }
 
-run_loop() {
-	user=app sql -At <<-'SQL'
+# loop_while_found WHERE: batches that find their rows by it.
+loop_while_found() {
+	user=app sql -At <<-SQL
 		SELECT clock_timestamp() AS began \gset
-		DO $$
+		DO \$\$
 		BEGIN
 			LOOP
-				UPDATE bench SET c = a * 2 WHERE id IN (
-					SELECT id FROM bench WHERE c IS NULL
-					LIMIT 10000 FOR UPDATE SKIP LOCKED);
+				UPDATE bench SET c = a * 2 WHERE $1;
 				EXIT WHEN NOT FOUND;
 				COMMIT;
 			END LOOP;
 		END
-		$$;
+		\$\$;
 		SELECT extract(epoch FROM clock_timestamp() - :'began');
 	SQL
+}
+
+run_loop() {
+	loop_while_found 'id IN (SELECT id FROM bench WHERE c IS NULL
+		LIMIT 10000 FOR UPDATE SKIP LOCKED)'
+}
+
+run_ctid() {
+	loop_while_found 'ctid = ANY (ARRAY(SELECT ctid FROM bench
+		WHERE c IS NULL LIMIT 10000 FOR UPDATE SKIP LOCKED))'
 }
 
 run_job() {
@@ -78,6 +89,9 @@ run_job() {
 		'BEGIN { print (b - a) / 1000 }' >>"$dir/cpu"
 	value "SELECT batches FROM backfill.progress WHERE id = $id" \
 		>>"$dir/batches"
+	value "SELECT extract(epoch FROM j.finished_at - e.at)
+		FROM backfill.jobs j JOIN backfill.events e ON e.job_id = j.id
+		WHERE j.id = $id AND e.event = 'sweep'" >>"$dir/sweep"
 	value "SELECT extract(epoch FROM finished_at - submitted_at)
 		FROM backfill.progress WHERE id = $id"
 }
@@ -159,18 +173,20 @@ value "SELECT 'PostgreSQL ' || current_setting('server_version') || ': '
 	'wal_level', 'shared_buffers', 'autovacuum'])
 	WITH ORDINALITY AS u(name, n)"
 echo
-printf '%-14s %-22s %-20s %-20s %s\n' way seconds 'speed / single' \
-	'speed / loop' 'WAL bytes/row'
+printf '%-8s %-22s %-18s %-18s %-18s %s\n' way seconds 'speed / single' \
+	'speed / loop' 'speed / ctid' 'WAL bytes/row'
 for way in "${ways[@]}"; do
-	printf '%-14s %-22s %-20s %-20s %s\n' "$way" \
+	printf '%-8s %-22s %-18s %-18s %-18s %s\n' "$way" \
 		"$(spread %.2f <"$dir/$way")" \
 		"$(ratio single "$way" | spread %.2f)" \
 		"$(ratio loop "$way" | spread %.2f)" \
+		"$(ratio ctid "$way" | spread %.2f)" \
 		"$(median %.0f <"$dir/$way.wal")"
 done
 echo
 printf '%-34s %s\n' \
 	'batches of the job' "$(spread %.0f <"$dir/batches")" \
+	'of it the closing sweep, seconds' "$(spread %.2f <"$dir/sweep")" \
 	'daemon, CPU seconds per job' "$(spread %.2f <"$dir/cpu")" \
 	'daemon, RssAnon kB start/peak/end' "$(cat "$dir/rss.start")/$(
 		sort -n "$dir/rss" | tail -n 1)/$(cat "$dir/rss.end")" \

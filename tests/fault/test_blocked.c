@@ -319,10 +319,10 @@ static void test_who_does_not_count(void **state)
 
 	wants_row(front, 50);
 	assert_int_equal(changed(), 0);
-	sql_async_wait(control);
 	sql_exec(holder, "COMMIT");
 	sql_async_wait(waiter);
 	finish(ROWS);
+	sql_async_wait(control);
 	job_wait("second", "succeeded");
 	assert_int_equal(sql_int(shop.db, "SELECT sum(n) FROM second"), 1);
 	assert_int_equal(sql_int(shop.db,
@@ -333,6 +333,35 @@ static void test_who_does_not_count(void **state)
 		1);
 	PQfinish(waiter);
 	PQfinish(holder);
+	PQfinish(control);
+}
+
+/* Whether the batch is cancelled when the daemon asks for it. */
+static int unblock(PGconn *control, int longest_ms)
+{
+	return sql_true(control,
+		"SELECT u FROM backfill.ranges r,"
+		" backfill.unblock(r.owner, r.job_id, r.epoch, %d) u"
+		" WHERE r.job_id = %lld",
+		longest_ms, (long long)job);
+}
+
+/* Asked for, and over by then, or not yet for long: the batch stays. */
+static void test_nobody_has_waited(void **state)
+{
+	PGconn *control = cluster_connect(shop.cluster, "shop", "backfilld");
+	const char *began;
+
+	(void)state;
+	hold_batch("patient", ROWS);
+	began = batch_began(runner_pid("patient"));
+	assert_false(unblock(control, 0));
+	sql_async(front, "UPDATE patient SET pad = 'mine' WHERE id = 50");
+	assert_false(unblock(control, 600000));
+	assert_string_equal(batch_began(runner_pid("patient")), began);
+	sql_async_wait(front);
+	assert_int_equal(changed(), 0);
+	finish(ROWS);
 	PQfinish(control);
 }
 
@@ -506,6 +535,7 @@ int main(void)
 		TEST(test_lock_of_the_table),
 		TEST(test_superuser),
 		TEST(test_who_does_not_count),
+		TEST(test_nobody_has_waited),
 		TEST(test_row_alone),
 		TEST(test_drain),
 		TEST(test_window_hole),

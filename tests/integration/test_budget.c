@@ -86,8 +86,9 @@ static void test_claims_one_at_a_time(void **state)
 	submit_three();
 	sql_exec(ctl, "BEGIN");
 	assert_string_equal(claim_as(me, 1), "a");
-	sql_async(second, "CREATE TEMP TABLE got AS SELECT name FROM"
-			  " backfill.claim(%lld, 1)",
+	sql_async(second,
+		"CREATE TEMP TABLE got AS SELECT name FROM"
+		" backfill.claim(%lld, 1)",
 		other);
 	sql_wait(db, 60,
 		"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND"
@@ -106,8 +107,8 @@ static void test_claims_one_at_a_time(void **state)
 /* ---- the rate */
 
 /* rate, version, bytes spent by all, jobs of all */
-static const char *share(long long daemon, int jobs, int spent,
-	const char *rate, int version)
+static const char *share(
+	long long daemon, int jobs, int spent, const char *rate, int version)
 {
 	return sql_text(ctl,
 		"SELECT concat_ws(' ', coalesce(wal_rate::text, '-'), version,"
@@ -228,10 +229,11 @@ static void test_signals_show_the_last_sample(void **state)
 	sql_exec(db,
 		"UPDATE backfill.samples SET at = at - '61s'::interval"
 		" WHERE target = 'a'");
-	assert_string_equal(signals(app),
-		"test replication_lag b 0 5 2.5 f not connected");
-	sql_exec(db, "UPDATE backfill.daemons SET lease_until ="
-		     " clock_timestamp()");
+	assert_string_equal(
+		signals(app), "test replication_lag b 0 5 2.5 f not connected");
+	sql_exec(db,
+		"UPDATE backfill.daemons SET lease_until ="
+		" clock_timestamp()");
 	assert_string_equal(signals(app), "");
 }
 

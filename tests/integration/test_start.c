@@ -241,6 +241,24 @@ static void test_another_schema_version_is_refused(void **state)
 		" WHERE version = 9999");
 }
 
+/* Somebody's lock is no reason not to serve. */
+static void test_a_lock_is_waited_for(void **state)
+{
+	struct daemon *d;
+
+	(void)state;
+	sql_exec(db, "BEGIN; LOCK TABLE backfill.daemons");
+	d = daemon_start(cluster, "shop", NULL);
+	daemon_wait_log(d,
+		" warning: t: login: canceling statement due to lock timeout"
+		" -> connect again\n",
+		30);
+	sql_exec(db, "COMMIT");
+	daemon_wait_log(d, "-> serving", 30);
+	assert_int_equal(daemon_stop(d), 0);
+	daemon_free(d);
+}
+
 /* A signal ends an idle daemon with 0, and its lease with it. */
 static void test_a_signal_ends_it(void **state)
 {
@@ -298,6 +316,7 @@ int main(void)
 		cmocka_unit_test(test_a_superuser_is_refused),
 		cmocka_unit_test(test_a_database_without_the_schema_is_refused),
 		cmocka_unit_test(test_another_schema_version_is_refused),
+		cmocka_unit_test(test_a_lock_is_waited_for),
 		cmocka_unit_test(test_a_signal_ends_it),
 		cmocka_unit_test(test_a_second_signal_ends_it_at_once),
 	};

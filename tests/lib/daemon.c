@@ -27,6 +27,7 @@ struct daemon {
 	struct cluster *cluster;
 	char program[PATH_MAX];
 	char config[PATH_MAX];
+	char *databases; /* of the file; NULL: it is the test's own */
 	char log[PATH_MAX];
 	off_t started_at; /* offset in the log */
 	struct text text; /* what daemon_log() returned */
@@ -213,6 +214,7 @@ static int destroy(struct daemon *d)
 	daemon_kill(d);
 	faults = count_faults(d);
 	text_close(&d->text);
+	free(d->databases);
 	free(d);
 	return faults;
 }
@@ -253,6 +255,7 @@ struct daemon *daemon_start(
 		"batch: {}\n";
 	struct text text;
 	struct daemon *d;
+	char *databases;
 
 	text_init(&text);
 	text_addf(&text,
@@ -265,10 +268,24 @@ struct daemon *daemon_start(
 		"    workers: 2\n"
 		"    expected_standbys: []\n",
 		cluster_conninfo(c, dbname, NULL));
+	databases = mem_strdup(text.data);
 	text_add(&text, yaml != NULL ? yaml : sections);
 	d = daemon_start_yaml(c, text.data);
+	d->databases = databases;
 	text_close(&text);
 	return d;
+}
+
+void daemon_rewrite(struct daemon *d, const char *yaml)
+{
+	struct text text;
+
+	assert_non_null(d->databases);
+	text_init(&text);
+	text_add(&text, d->databases);
+	text_add(&text, yaml);
+	write_file(d->config, text.data, cluster_run_as(d->cluster));
+	text_close(&text);
 }
 
 void daemon_restart(struct daemon *d)
@@ -299,6 +316,11 @@ int daemon_stop(struct daemon *d)
 	}
 	check_log(d);
 	return d->code;
+}
+
+const char *daemon_config(const struct daemon *d)
+{
+	return d->config;
 }
 
 pid_t daemon_pid(const struct daemon *d)

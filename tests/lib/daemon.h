@@ -30,6 +30,13 @@ struct daemon *daemon_start(
 /* The same with the complete text of FILE. */
 struct daemon *daemon_start_yaml(struct cluster *c, const char *yaml);
 
+/* Write FILE anew: the database as daemon_start() has it, and other
+ * sections. The daemon is not told. */
+void daemon_rewrite(struct daemon *d, const char *yaml);
+
+/* FILE's path. */
+const char *daemon_config(const struct daemon *d);
+
 /* Start again what was killed or stopped: same FILE, same log. */
 void daemon_restart(struct daemon *d);
 

@@ -23,6 +23,10 @@ expected() {
 	if [ -e daemon/ctl/main.c ]; then
 		echo ./usr/bin/backfillctl
 	fi
+	for file in systemd/*.service; do
+		echo "./usr/lib/systemd/system/${file##*/}"
+	done
+	echo ./usr/lib/sysusers.d/backfilld.conf
 	for file in daemon/sql/*.sql; do
 		[ ! -e "$file" ] ||
 			echo "./usr/share/backfilld/sql/${file##*/}"
@@ -52,6 +56,17 @@ install_keeps_a_configuration_that_is_there() {
 	[ "$(cat "$dest/etc/backfilld/backfilld.yaml")" = '# mine' ]
 }
 
+units_name_the_places_of_the_install() {
+	dest=$scratch/elsewhere
+	run_make install UNITDIR=/units SYSCONFDIR=/conf
+	grep -x 'ExecStart=/usr/bin/backfilld -c /conf/backfilld/%i.yaml' \
+		"$dest/units/backfilld@.service"
+	if grep -r -e /usr/local -e /etc/ "$dest/units"; then
+		fail "a default is left"
+	fi
+	[ "$(stat -c %a "$dest"/units/*)" = "$(printf '644\n644')" ]
+}
+
 uninstall_leaves_only_the_configuration() {
 	run_make install
 	run_make uninstall
@@ -61,5 +76,6 @@ uninstall_leaves_only_the_configuration() {
 run_test install_puts_every_file_in_its_place
 run_test configuration_is_not_for_everyone
 run_test install_keeps_a_configuration_that_is_there
+run_test units_name_the_places_of_the_install
 run_test uninstall_leaves_only_the_configuration
 finish_tests
