@@ -65,6 +65,7 @@ sim_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
 sim_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/sim*.c))
 server_tests := $(patsubst %.c,$(BUILD)/%,\
 	$(wildcard tests/integration/test_*.c tests/fault/test_*.c))
+preloads := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
 test_helpers := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 
 c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
@@ -128,7 +129,7 @@ $(BUILD)/backfillctl: $(BUILD)/daemon/ctl/main.o $(archive)
 
 # ---- tests
 
-tests: $(unit_tests) $(sim_tests) $(server_tests)
+tests: $(unit_tests) $(sim_tests) $(server_tests) $(preloads)
 
 $(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $^ $(test_libs) $(libs)
@@ -142,6 +143,12 @@ $(BUILD)/tests/integration/test_sim_honest: $(sim_objects)
 $(server_tests): $(BUILD)/%: $(BUILD)/%.o $(test_helpers) $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $(filter %.o,$^) \
 		$(archive) $(test_libs) $(server_test_libs) $(libs)
+
+# Into a program by LD_PRELOAD, whose own sanitizer is enough.
+$(BUILD)/tests/preload/%.so: tests/preload/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,LINK)$(CC) $(filter-out $(sanitize),$(all_cflags)) \
+		-fPIC -shared -o $@ $<
 
 # The second make sees the packages that the first one installed.
 check:

@@ -28,7 +28,8 @@ static const char HELP[] =
 	"  -?, --help             show this help, then exit\n"
 	"\n"
 	"Exit status: 0 when it was stopped by a signal, 1 on bad usage, bad\n"
-	"configuration, or a database that it may not serve.\n";
+	"configuration, a database that it may not serve, or when root runs"
+	" it.\n";
 
 static void describe(void)
 {

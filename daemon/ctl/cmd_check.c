@@ -44,8 +44,8 @@ static int check_connection(struct ctl *ctl)
 	struct check c = {
 		.ctl = ctl,
 		.control = ctl->control != NULL ? ctl->control : "backfilld",
-		.runners = &ctl->runners,
-		.standbys = &ctl->standbys,
+		.runners = ctl->runners,
+		.standbys = ctl->standbys,
 		.workers = 2,
 		.lock_timeout_ms = 500,
 	};
@@ -58,13 +58,9 @@ static int check_connection(struct ctl *ctl)
 
 static void check_configured(struct check *c, const struct config_database *db)
 {
-	struct ctl_names standbys = {
-		.names = db->expected_standbys,
-		.count = db->expected_standbys_count,
-	};
-
 	ctl_say("database \"%s\":", db->name);
-	c->standbys = &standbys;
+	c->standbys.names = db->expected_standbys;
+	c->standbys.count = db->expected_standbys_count;
 	c->workers = db->workers;
 	c->ctl->conn = ctl_check_connect(c, CONTROL, db->dsn, NULL);
 	if (c->ctl->conn == NULL) {
@@ -83,7 +79,7 @@ static void check_configured(struct check *c, const struct config_database *db)
 
 static int check_config(struct ctl *ctl)
 {
-	struct check c = { .ctl = ctl, .runners = &ctl->runners };
+	struct check c = { .ctl = ctl, .runners = ctl->runners };
 	struct config config;
 	struct text errors;
 

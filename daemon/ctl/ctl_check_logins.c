@@ -268,7 +268,7 @@ static int may_run_jobs(struct check *c, const PGresult *rows, int i)
 
 int ctl_check_runners(struct check *c, const char *conninfo)
 {
-	char *names = ctl_check_array(c->runners);
+	char *names = ctl_check_array(&c->runners);
 	const char *const values[] = { names, c->control };
 	PGresult *rows = ctl_query(c->ctl, RUNNERS, 2, values);
 

@@ -149,7 +149,7 @@ static void tell_connected(struct check *c, const struct standby *s)
 
 int ctl_check_standbys(struct check *c)
 {
-	char *names = ctl_check_array(c->standbys);
+	char *names = ctl_check_array(&c->standbys);
 	const char *const values[] = { names };
 	PGresult *rows = ctl_query(c->ctl, STANDBYS, 1, values);
 	struct standby s = { .rows = rows };

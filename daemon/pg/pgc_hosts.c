@@ -9,7 +9,8 @@
  * from the first on: what they answered before may count again, as with
  * prefer-standby.
  *
- * A list that pgc_resolve.c did not take apart is left to libpq. */
+ * A list that pgc_resolve.c did not take apart is left to libpq, which refuses
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static int is_tried(const struct pgc *c, size_t index, const char *host,
 
 static void remove_item(struct pgc *c, const char *keyword, size_t index)
 {
-	char *list = pgc_params_effective(&c->params, keyword);
+	const char *list = pgc_params_get(&c->params, keyword);
 	const char *comma = "";
 	struct text left;
 
@@ -109,23 +110,19 @@ static void remove_item(struct pgc *c, const char *keyword, size_t index)
 	}
 	pgc_params_set(&c->params, keyword, left.data);
 	text_close(&left);
-	free(list);
 }
 
 static int remove_tried(struct pgc *c)
 {
-	char *host = pgc_params_effective(&c->params, "host");
-	char *hostaddr = pgc_params_effective(&c->params, "hostaddr");
-	char *port = pgc_params_effective(&c->params, "port");
+	const char *host = pgc_params_get(&c->params, "host");
+	const char *hostaddr = pgc_params_get(&c->params, "hostaddr");
+	const char *port = pgc_params_get(&c->params, "port");
 	size_t index = 0;
 
 	while (index < c->host_count &&
 		!is_tried(c, index, host, hostaddr, port)) {
 		index++;
 	}
-	free(host);
-	free(hostaddr);
-	free(port);
 	if (index == c->host_count) {
 		return 0;
 	}

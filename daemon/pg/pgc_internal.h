@@ -112,12 +112,12 @@ void pgc_params_close(struct pgc_params *p);
 void pgc_params_set(
 	struct pgc_params *p, const char *keyword, const char *value);
 
-/* Whether the conninfo says it. */
-int pgc_params_has(const struct pgc_params *p, const char *keyword);
+/* Set these keywords, up to a NULL, to what libpq would use: the environment
+ * and the service file included. */
+void pgc_params_settle(struct pgc_params *p, const char *const keywords[]);
 
-/* The value that libpq will use, the environment included; heap, NULL when
- * there is none. */
-char *pgc_params_effective(const struct pgc_params *p, const char *keyword);
+/* "" when it is not set; lent until it is set anew. */
+const char *pgc_params_get(const struct pgc_params *p, const char *keyword);
 
 /* pgc_resolve.c */
 

@@ -113,29 +113,51 @@ void pgc_params_close(struct pgc_params *p)
 	memset(p, 0, sizeof *p);
 }
 
-int pgc_params_has(const struct pgc_params *p, const char *keyword)
+/* libpq knows what comes from the environment and from a service file, but
+ * tells it only of a connection. This one is refused for a value that there
+ * is not, before libpq looks up a name or opens a socket (PostgreSQL docs,
+ * 34.1 "target_session_attrs"). */
+static PGconn *refused_connection(const struct pgc_params *p)
 {
-	return find(p, keyword) != NULL;
+	size_t size = (p->count + 2) * sizeof(char *);
+	const char **keywords = mem_new(1, size);
+	const char **values = mem_new(1, size);
+	PGconn *conn;
+
+	/* Of a keyword that is given twice the last one counts. */
+	for (size_t i = 0; i < p->count; i++) {
+		keywords[i] = p->keywords[i];
+		values[i] = p->values[i];
+	}
+	keywords[p->count] = "target_session_attrs";
+	values[p->count] = "none at all";
+	conn = PQconnectStartParams(keywords, values, 0);
+	free(keywords);
+	free(values);
+	return conn;
 }
 
-/* PQconndefaults() reads the environment and the service that PGSERVICE
- * names, as PQconnectStartParams() will. */
-char *pgc_params_effective(const struct pgc_params *p, const char *keyword)
+void pgc_params_settle(struct pgc_params *p, const char *const keywords[])
 {
-	const char *own = find(p, keyword);
-	PQconninfoOption *options;
-	char *value = NULL;
+	PGconn *conn = refused_connection(p);
+	PQconninfoOption *options = PQconninfo(conn);
 
-	if (own != NULL) {
-		return mem_strdup(own);
-	}
-	options = PQconndefaults();
-	for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL;
-		o++) {
-		if (strcmp(o->keyword, keyword) == 0) {
-			value = mem_strdup(o->val);
+	for (size_t i = 0; keywords[i] != NULL; i++) {
+		for (PQconninfoOption *o = options;
+			o != NULL && o->keyword != NULL; o++) {
+			if (strcmp(o->keyword, keywords[i]) == 0 &&
+				o->val != NULL) {
+				pgc_params_set(p, o->keyword, o->val);
+			}
 		}
 	}
 	PQconninfoFree(options);
-	return value;
+	PQfinish(conn);
+}
+
+const char *pgc_params_get(const struct pgc_params *p, const char *keyword)
+{
+	const char *value = find(p, keyword);
+
+	return value != NULL ? value : "";
 }

@@ -18,10 +18,7 @@
  *
  *     start -> LOOKING --last lookup--> DONE (pgc_on_resolved)
  *                 \---cancel---> ORPHAN --last lookup--> freed
- *
- * A conninfo with service= is left to libpq, name lookup included: the
- * service file is libpq's to find and read. (PGSERVICE in the environment
- * is fine: PQconndefaults() reads it.) */
+ */
 #include <assert.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -235,29 +232,18 @@ static int is_aligned(const char *host, const char *hostaddr, const char *port)
 		(pgc_list_count(port) == 1 || pgc_list_count(port) == count);
 }
 
-static char *effective(const struct pgc *c, const char *keyword)
-{
-	char *value = pgc_params_effective(&c->params, keyword);
-
-	return value != NULL ? value : mem_strdup("");
-}
-
 void pgc_resolve_start(struct pgc *c)
 {
-	char *host = effective(c, "host");
-	char *hostaddr = effective(c, "hostaddr");
-	char *port = effective(c, "port");
-	int is_ours = !pgc_params_has(&c->params, "service") &&
-		is_aligned(host, hostaddr, port);
+	static const char *const keywords[] = { "host", "hostaddr", "port",
+		NULL };
+	const char *host, *hostaddr, *port;
 
-	if (is_ours) {
+	pgc_params_settle(&c->params, keywords);
+	host = pgc_params_get(&c->params, "host");
+	hostaddr = pgc_params_get(&c->params, "hostaddr");
+	port = pgc_params_get(&c->params, "port");
+	if (is_aligned(host, hostaddr, port)) {
 		c->resolve = new_resolve(c, host, hostaddr, port);
-	}
-	free(host);
-	free(hostaddr);
-	free(port);
-
-	if (is_ours) {
 		look_up(c->resolve, c->loop);
 	} else {
 		pgc_on_resolved(c, NULL);

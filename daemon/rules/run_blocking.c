@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-/* Others that hold us up meanwhile are the cause of all of it: the batch is
- * theirs to wait for, as after any lock_timeout. */
+/* Others that hold us up meanwhile are the cause of all of it: then the size is
+ * not the matter, and it is a wait for a lock like any other. */
 int run_is_blocking(const struct run *r, const struct run_event *ev)
 {
 	enum run_action now = run_current(r);

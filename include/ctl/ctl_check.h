@@ -16,9 +16,9 @@ enum check_level {
 
 struct check {
 	struct ctl *ctl;
-	const char *control;		  /* the control login */
-	const struct ctl_names *runners;  /* none: who may submit */
-	const struct ctl_names *standbys; /* expected */
+	const char *control;	   /* the control login */
+	struct ctl_names runners;  /* borrowed; none: who may submit */
+	struct ctl_names standbys; /* borrowed; expected */
 	int64_t workers;
 	int64_t lock_timeout_ms;
 	int sees_all;	    /* the role reads all statistics (pg_monitor) */

@@ -103,6 +103,13 @@ static void test_by_either_name(void **state)
 		0);
 	tells("ok    standby \"other\": streaming, *, slot \"standby1\"");
 	tells("ok    standby \"standby1\": streaming, *, slot \"standby1\"");
+
+	/* A slot that it does not use says nothing about it. */
+	sql_exec(shop, "SELECT pg_create_physical_replication_slot('other')");
+	assert_int_equal(CTL("-U", "backfilld", "check", "--standby=other"), 0);
+	tells("ok    standby \"other\": streaming, *, slot \"standby1\"");
+	tells_not("*not connected*");
+	sql_exec(shop, "SELECT pg_drop_replication_slot('other')");
 	PQfinish(conn);
 	stop_standby(standby);
 }

@@ -388,6 +388,70 @@ static void test_slow_name(void **state)
 	hold_slow(0);
 }
 
+static void write_service(const struct fixture *f, const char *host)
+{
+	char path[512];
+	FILE *file;
+
+	(void)snprintf(
+		path, sizeof path, "%s/service.conf", cluster_dir(cluster));
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_true(fprintf(file, "[here]\nhost=%s\nport=%d\nuser=postgres\n",
+			    host, f->port) > 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(setenv("PGSERVICEFILE", path, 1), 0);
+}
+
+/* The names of a service file are looked up off the loop, too. */
+static void test_service(void **state)
+{
+	struct fixture *f = *state;
+
+	write_service(f, "slow.invalid");
+	hold_slow(1);
+	connect_for(f, "service=here dbname=postgres", 300);
+	assert_string_equal(f->client.connect_err.message,
+		"no address of host \"slow.invalid\" was found within "
+		"300 ms");
+	assert_loop_turned(f);
+	loop_client_end(&f->client);
+	hold_slow(0);
+
+	write_service(f, "two.invalid");
+	connect_for(f, "service=here dbname=postgres", LOOP_LIMIT_MS);
+	assert_non_null(strstr(
+		f->client.connect_err.message, "at \"127.0.0.2\", port"));
+	loop_client_end(&f->client);
+
+	connect_for(f, "service=there dbname=postgres", LOOP_LIMIT_MS);
+	assert_string_equal(f->client.connect_err.message,
+		"definition of service \"there\" not found");
+	assert_int_equal(unsetenv("PGSERVICEFILE"), 0);
+}
+
+static void on_five_seconds(uv_timer_t *timer)
+{
+	hold_slow(0);
+	uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* For as long as a name server usually is given. */
+static void test_very_slow_name(void **state)
+{
+	struct fixture *f = *state;
+	static struct loop_ticker ticker;
+	static uv_timer_t timer;
+
+	hold_slow(1);
+	assert_int_equal(uv_timer_init(&f->loop, &timer), 0);
+	assert_int_equal(uv_timer_start(&timer, on_five_seconds, 5000, 0), 0);
+	loop_ticker_start(&f->loop, &ticker);
+	connect_for(f, conninfo(f, "slow.invalid,D", "P"), LOOP_LIMIT_MS);
+	assert_connected(f);
+	loop_ticker_end(&ticker);
+}
+
 /* It accepts (its kernel does) and never answers. */
 static void test_silent_server(void **state)
 {
@@ -490,6 +554,8 @@ int main(void)
 		TEST(test_name_not_found),
 		TEST(test_unaligned_list),
 		TEST(test_slow_name),
+		TEST(test_service),
+		TEST(test_very_slow_name),
 		TEST(test_silent_server),
 		TEST(test_full_backlog),
 		TEST(test_requests_wait_for_the_connection),

@@ -190,12 +190,26 @@ static void test_every_order(void **state)
 	assert_int_equal(loop_fd_count(), fds);
 }
 
+static int count(const char *text, const char *words)
+{
+	int found = 0;
+
+	while ((text = strstr(text, words)) != NULL) {
+		text += strlen(words);
+		found++;
+	}
+	return found;
+}
+
 /* Each has its share of the time, and is told. */
 static void test_what_hangs_is_told(void **state)
 {
 	static const int two[] = { HOLE, GOOD };
 	static const int none[] = { HOLE, REFUSED, HOLE };
-	char expected[1024];
+	static const char tail[] = " ms -> host is left out\n";
+	char expected[256];
+	char *end;
+	long ms;
 
 	(void)state;
 	connect_to(two, 2, "read-write");
@@ -203,22 +217,26 @@ static void test_what_hangs_is_told(void **state)
 	loop_client_end(&client);
 	(void)snprintf(expected, sizeof expected,
 		"test: server at \"127.0.0.1\", port %s did not complete the "
-		"connection within 2000 ms -> host is left out\n",
+		"connection within ",
 		ports[HOLE]);
-	assert_string_equal(warnings, expected);
+	assert_memory_equal(warnings, expected, strlen(expected));
+	/* A part of the first share may have gone by before it began. */
+	ms = strtol(warnings + strlen(expected), &end, 10);
+	assert_in_range(ms, CONNECT_MS / 2 - 200, CONNECT_MS / 2);
+	assert_string_equal(end, tail);
 
 	warnings[0] = '\0';
 	connect_to(none, 3, "any");
 	assert_int_equal(client.connect_err.code, BFE_CONNECT);
 	(void)snprintf(expected, sizeof expected,
 		"server at \"127.0.0.1\", port %s did not complete the "
-		"connection within 1333 ms; server at \"127.0.0.1\", port %s"
-		" did not complete the connection within ",
-		ports[HOLE], ports[HOLE]);
-	assert_memory_equal(
-		client.connect_err.message, expected, strlen(expected));
-	assert_non_null(
-		strstr(client.connect_err.message, " Connection refused;"));
+		"connection within ",
+		ports[HOLE]);
+	assert_int_equal(count(warnings, expected), 2);
+	assert_int_equal(count(client.connect_err.message, expected), 2);
+	assert_int_equal(count(client.connect_err.message,
+				 "failed: Connection refused;"),
+		1);
 	loop_client_end(&client);
 }
 

@@ -31,8 +31,9 @@ struct loop_ticker {
 };
 void loop_ticker_start(uv_loop_t *loop, struct loop_ticker *ticker);
 
-/* What no busy machine should reach and any blocking call of these tests
- * exceeds. Asserts, and closes the timer at the loop's next turn. */
+/* Asserts that no gap was longer than what no busy machine should reach and
+ * any blocking call of these tests exceeds. ticker is the loop's until its
+ * next turn has closed the timer. */
 enum { LOOP_GAP_MS = 1000 };
 void loop_ticker_end(struct loop_ticker *ticker);
 
