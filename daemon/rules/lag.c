@@ -31,6 +31,7 @@ static void make_room(struct lag_history *h, uint64_t now_ms)
 {
 	size_t i = find_least_needed(h, now_ms);
 
+	h->entries[i + 1].is_after_gap |= h->entries[i].is_after_gap;
 	h->count--;
 	memmove(&h->entries[i], &h->entries[i + 1],
 		(h->count - i) * sizeof h->entries[0]);
@@ -38,6 +39,9 @@ static void make_room(struct lag_history *h, uint64_t now_ms)
 
 void lag_history_add(struct lag_history *h, int64_t lsn, uint64_t now_ms)
 {
+	int is_after_gap = now_ms - h->looked_ms > LAG_MAX_GAP_MS;
+
+	h->looked_ms = now_ms;
 	if (h->count > 0 && lsn < h->entries[h->count - 1].lsn) {
 		h->count = 0;
 	}
@@ -51,6 +55,7 @@ void lag_history_add(struct lag_history *h, int64_t lsn, uint64_t now_ms)
 	}
 	h->entries[h->count].lsn = lsn;
 	h->entries[h->count].at_ms = now_ms;
+	h->entries[h->count].is_after_gap = is_after_gap;
 	h->count++;
 }
 
@@ -66,6 +71,7 @@ int64_t lag_history_ms(const struct lag_history *h, int64_t lsn,
 	if (i == h->count) {
 		return 0;
 	}
+	*at_least |= h->entries[i].is_after_gap;
 	return (int64_t)(now_ms - h->entries[i].at_ms);
 }
 
@@ -89,8 +95,7 @@ static enum lag_cause measure(struct lag_standby *s,
 		return LAG_KNOWN;
 	}
 	s->lag_ms = larger(ours_ms, sample->replay_lag_ms);
-	return at_least && sample->replay_lag_ms == LAG_NONE ? LAG_NOT_MEASURED
-							     : LAG_KNOWN;
+	return at_least ? LAG_NOT_MEASURED : LAG_KNOWN;
 }
 
 static enum lag_cause look_at(struct lag_standby *s,

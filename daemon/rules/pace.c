@@ -211,6 +211,9 @@ static void adjust_rate(struct pace *p, const struct pace_sample *s)
 	double lag;
 
 	if (worst == p->count || p->limit_ms <= 0) {
+		/* What it replays until it is known again took longer than
+		 * the time between two samples. */
+		p->worst = p->count;
 		return;
 	}
 	lag = (double)p->standbys[worst].lag_ms / (double)p->limit_ms;

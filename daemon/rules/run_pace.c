@@ -2,8 +2,9 @@
  * each action that writes the table or its checkpoint it is asked whether,
  * and when, one may begin.
  *
- * While a job is held, the pacer is asked again each second and whenever it
- * has changed its mind; the shell says if the job may run no more. Time for
+ * While a job is held or paused, the pacer is asked again each second and
+ * whenever it has changed its mind: what it said of a pause may have been said
+ * at the worst moment. The shell says if the job may run no more. Time for
  * which it is held counts for no timeout of what is tried again. */
 
 #include "run_internal.h"
@@ -14,7 +15,8 @@
 enum {
 	LOOK_AGAIN_MS = 1000,
 	/* A longer pause is told: who looks shall not think it hangs. */
-	LONG_PAUSE_MS = 2000
+	LONG_PAUSE_MS = 2000,
+	TELL_PAUSE_MS = 5000
 };
 
 int run_begins_batch(enum run_action a)
@@ -88,11 +90,14 @@ static void end_hold(struct run *r)
 static void pause(struct run *r, uint64_t ms)
 {
 	int is_of_rows = r->pace.rows_allowed_ms > r->pace.allowed_ms;
+	int is_told = run_current(r) == RUN_PACE &&
+		r->pace.now_ms - r->pace.told_ms < TELL_PAUSE_MS;
 
-	r->pause_ms = ms;
-	if (ms < LONG_PAUSE_MS) {
+	r->pause_ms = ms < LOOK_AGAIN_MS ? ms : LOOK_AGAIN_MS;
+	if (ms < LONG_PAUSE_MS || is_told) {
 		return;
 	}
+	r->pace.told_ms = r->pace.now_ms;
 	if (is_of_rows) {
 		run_set_reason(r,
 			"paced: the next batch in %llu s (max_rows_per_second"

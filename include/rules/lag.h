@@ -5,8 +5,10 @@
  * (PostgreSQL docs, 28.2.4: "the lag times … are not predictions"). So we
  * measure for ourselves: we note where the primary's WAL was and when, and
  * how long ago it passed the position that the standby has replayed is its
- * lag. The larger of the two counts. Where neither is to be had, the lag is
- * unknown, which is never taken for 0. */
+ * lag. The larger of the two counts. The server's alone is not enough: of a
+ * standby that has just connected it is the time since then, however old
+ * what it replays. Where we have not measured, the lag is unknown, which is
+ * never taken for 0. */
 #ifndef BACKFILL_RULES_LAG_H
 #define BACKFILL_RULES_LAG_H
 
@@ -15,6 +17,9 @@
 
 enum {
 	LAG_HISTORY = 256, /* positions that are kept */
+	/* Between two looks; where more passes, nobody knows when the WAL was
+	 * written. */
+	LAG_MAX_GAP_MS = 2000,
 	/* Twice the default of wal_receiver_status_interval: a standby that
 	 * has said nothing for so long may have received nothing either. */
 	LAG_SILENT_MS = 20000
@@ -28,8 +33,10 @@ struct lag_history {
 	struct {
 		int64_t lsn;
 		uint64_t at_ms;
+		int is_after_gap;
 	} entries[LAG_HISTORY];
 	size_t count;
+	uint64_t looked_ms;
 };
 
 /* A position before the last one means another server: begins anew. */
@@ -37,7 +44,7 @@ void lag_history_add(struct lag_history *h, int64_t lsn, uint64_t now_ms);
 
 /* How long ago the WAL passed the position, to within the time between two
  * entries, never more; 0: it has not. *at_least: it was before the first
- * entry, and may be longer ago. */
+ * entry, or while nobody looked, and may be longer ago. */
 int64_t lag_history_ms(const struct lag_history *h, int64_t lsn,
 	uint64_t now_ms, int *at_least);
 
@@ -60,7 +67,7 @@ enum lag_cause {
 	LAG_NO_POSITION, /* it replays nothing, or we may not see it */
 	LAG_NOT_STREAMING,
 	LAG_SILENT,
-	LAG_NOT_MEASURED /* behind, and the history is too short */
+	LAG_NOT_MEASURED /* behind, and the history does not tell how long */
 };
 
 struct lag_standby {

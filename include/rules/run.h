@@ -164,6 +164,7 @@ struct run_pace {
 	int64_t max_rows_per_second;
 	enum run_action next; /* what RUN_PACE keeps waiting */
 	uint64_t since_ms;    /* that it is held; 0: it is not */
+	uint64_t told_ms;     /* when the reason of a pause was last renewed */
 	char reason[1024];    /* before it was held */
 };
 

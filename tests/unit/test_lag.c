@@ -158,7 +158,8 @@ static void test_catching_up(void **state)
 	expect_cause("its state is catchup");
 }
 
-/* Behind at the first look: for how long, only the server may know. */
+/* Behind at the first look: for how long, nobody knows. What the server tells
+ * may be the time since the standby connected: at least so much it is. */
 static void test_first_look(void **state)
 {
 	struct lag_sample sample = fine(1000);
@@ -167,14 +168,64 @@ static void test_first_look(void **state)
 	look(sample, 2000, 1000);
 	expect(LAG_NOT_MEASURED, 0);
 	expect_cause("not measured yet");
+	for (uint64_t t = 2000; t < 9000; t += 1000) {
+		look(sample, 2000, t);
+	}
 	look(sample, 2500, 9000);
 	expect(LAG_NOT_MEASURED, 8000);
 	sample.replay_lag_ms = 12000;
 	look(sample, 3000, 9500);
-	expect(LAG_KNOWN, 12000);
+	expect(LAG_NOT_MEASURED, 12000);
 	sample = fine(2100);
 	look(sample, 3000, 10000);
 	expect(LAG_KNOWN, 1000);
+}
+
+/* It connected a second ago, and what it replays is hours old. */
+static void test_server_knows_no_more_than_the_connection(void **state)
+{
+	struct lag_sample sample = fine(1000);
+
+	(void)state;
+	sample.replay_lag_ms = 1000;
+	look(sample, 900000, 7200000);
+	expect(LAG_NOT_MEASURED, 1000);
+	sample = fine(900000);
+	look(sample, 900100, 7200500);
+	expect(LAG_KNOWN, 0);
+}
+
+/* The daemon was stopped for a minute, in which the server wrote on: all that
+ * came meanwhile may be that old. What came before is still known. */
+static void test_nobody_looked(void **state)
+{
+	struct lag_sample sample = fine(1100);
+
+	(void)state;
+	look(fine(1000), 1000, 1000);
+	look(fine(1000), 1000, 1500);
+	sample.replied_at_us = 2;
+	look(sample, 9000, 61500);
+	expect(LAG_NOT_MEASURED, 0);
+	look(sample, 9100, 62000);
+	expect(LAG_NOT_MEASURED, 500);
+	look(fine(9000), 9200, 62500);
+	expect(LAG_KNOWN, 500);
+}
+
+/* What is left out of the history takes no gap with it. */
+static void test_gap_is_not_forgotten(void **state)
+{
+	int at_least = 0;
+
+	(void)state;
+	lag_history_add(&h, 1000, 0);
+	lag_history_add(&h, 9000, 60000);
+	for (uint64_t i = 1; i < 10 * LAG_HISTORY; i++) {
+		lag_history_add(&h, 9000 + (int64_t)i, 60000 + i * 500);
+	}
+	(void)lag_history_ms(&h, 5000, 60000 + 5000 * LAG_HISTORY, &at_least);
+	assert_int_equal(at_least, 1);
 }
 
 /* The larger of the two: the server's may have stuck (before 15.18). */
@@ -232,6 +283,10 @@ int main(void)
 		cmocka_unit_test_setup(test_not_connected, reset),
 		cmocka_unit_test_setup(test_catching_up, reset),
 		cmocka_unit_test_setup(test_first_look, reset),
+		cmocka_unit_test_setup(
+			test_server_knows_no_more_than_the_connection, reset),
+		cmocka_unit_test_setup(test_nobody_looked, reset),
+		cmocka_unit_test_setup(test_gap_is_not_forgotten, reset),
 		cmocka_unit_test_setup(test_larger_counts, reset),
 		cmocka_unit_test_setup(test_wal_position_goes_back, reset),
 		cmocka_unit_test_setup(test_long_history, reset),

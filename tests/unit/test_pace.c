@@ -348,6 +348,30 @@ static void test_growth(void **state)
 	assert_true(p.rate > 1.2 * before && p.rate < 1.25 * before);
 }
 
+/* What it has replayed while nothing was known of it is not what it replays in
+ * the time of one sample. */
+static void test_standby_that_comes_back(void **state)
+{
+	double before;
+
+	(void)state;
+	sample();
+	sample_lag(1000);
+	sample_lag(1000);
+	before = p.rate;
+	samples[0].connections = 0;
+	for (int i = 0; i < 60; i++) {
+		samples[1].connections = 0;
+		next.lsn += 100 << 20;
+		sample();
+	}
+	samples[0].connections = 1;
+	samples[1].connections = 1;
+	samples[0].replay_lsn = next.lsn;
+	sample_lag(1000);
+	assert_true(p.rate <= before);
+}
+
 /* Another daemon has changed it meanwhile: the rest of the time is ours. */
 static void test_shared_rate_is_taken(void **state)
 {
@@ -385,6 +409,7 @@ int main(void)
 		TEST(test_allowed_falls_with_the_lag),
 		TEST(test_share_of_several_daemons),
 		TEST(test_growth),
+		TEST(test_standby_that_comes_back),
 		TEST(test_shared_rate_is_taken),
 	};
 

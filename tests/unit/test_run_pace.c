@@ -213,11 +213,45 @@ static void test_paused_by_the_rate(void **state)
 	expect(&d,
 		"ok -> pace 120 ms: \n"
 		"ok -> batch (1000..2000] seq 1\n"
-		"ok -> pace 5000 ms: paced: the next batch in 5 s, at the rate"
+		"ok -> pace 1000 ms: paced: the next batch in 5 s, at the rate"
 		" that the standbys allow\n"
 		"ok -> pace 100 ms: paced: the next batch in 5 s, at the rate"
 		" that the standbys allow\n"
 		"ok -> batch (2000..3000] seq 2\n");
+	end(&d);
+}
+
+/* A pause that was long at the moment of the worst lag: it is asked again, and
+ * the queue is told of it now and then. */
+static void test_long_pause_is_looked_at_again(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	for (int i = 0; i < 6; i++) {
+		d.ev.pace_ms = 320000 - (uint64_t)i * 1000;
+		if (i == 0) {
+			window(&d, 1000, "{2000}");
+		} else {
+			ok(&d);
+		}
+	}
+	ok(&d);
+	expect(&d,
+		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
+		" rate that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
+		" rate that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
+		" rate that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
+		" rate that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
+		" rate that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 315 s, at the"
+		" rate that the standbys allow\n"
+		"ok -> batch (1000..2000] seq 1\n");
 	end(&d);
 }
 
@@ -242,12 +276,20 @@ static void test_max_rows_per_second(void **state)
 	d.ev.max_rows_per_second = 10;
 	batch_done(&d, 40, 0, 400, "{1200}");
 	window(&d, 10, "{810}");
-	ok(&d);
+	for (int i = 0; i < 4; i++) {
+		ok(&d);
+	}
 	expect(&d,
 		"ok -> pace 1000 ms: \n"
 		"ok -> batch (400..800] seq 1 next 400\n"
 		"ok -> read window (800..] limit 10\n"
-		"ok -> pace 4000 ms: paced: the next batch in 4 s"
+		"ok -> pace 1000 ms: paced: the next batch in 4 s"
+		" (max_rows_per_second 10)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 4 s"
+		" (max_rows_per_second 10)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 4 s"
+		" (max_rows_per_second 10)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 4 s"
 		" (max_rows_per_second 10)\n"
 		"ok -> batch (800..810] seq 2 next 10\n");
 	end(&d);
@@ -263,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_reason_comes_back),
 		cmocka_unit_test(test_held_time_does_not_count),
 		cmocka_unit_test(test_paused_by_the_rate),
+		cmocka_unit_test(test_long_pause_is_looked_at_again),
 		cmocka_unit_test(test_max_rows_per_second),
 	};
 
