@@ -64,7 +64,8 @@ void pgc_hosts_time(struct pgc *c)
 	}
 	(void)snprintf(c->host_tried, sizeof c->host_tried, "%s", host);
 	c->host_ms = c->connect_timeout_ms;
-	if (c->host_count > 1) {
+	/* A single host has all of it, for which the timer runs already. */
+	if (c->host_count > 1 || c->left_out.length > 0) {
 		c->host_ms = now_ms < c->connect_end_ms
 			? (c->connect_end_ms - now_ms) / c->host_count
 			: 0;

@@ -147,6 +147,69 @@ static void test_fields(void **state)
 	loop_wait(&f->loop, &is_done, 1);
 }
 
+/* Before each request, in its transaction, and not counted. */
+static void test_setup(void **state)
+{
+	static const char *const setup[] = { "SET transaction_read_only = on",
+		"SELECT set_config('lock_timeout', '77', true), 1 / mine"
+		" FROM marks",
+		NULL };
+	struct fixture *f = *state;
+	struct pgc_request *request = pgc_request_new(LOOP_LIMIT_MS);
+	struct loop_reply *reply;
+
+	run_other(f,
+		"DROP TABLE IF EXISTS marks; "
+		"CREATE TABLE marks AS SELECT 1 AS mine");
+	loop_client_end(&f->client);
+	f->client.setup = setup;
+	loop_client_start(
+		&f->client, cluster_conninfo(cluster, "postgres", "postgres"));
+
+	pgc_add(request, "SHOW lock_timeout");
+	pgc_add_parse(request, "SELECT $1::int");
+	pgc_add(request, "UPDATE marks SET mine = 2");
+	reply = loop_client_wait(loop_client_send(&f->client, request));
+	assert_string_equal(reply->results[0], "77ms\n");
+	assert_non_null(reply->results[1]);
+	assert_string_equal(reply->err.sqlstate, "25006");
+	assert_int_equal(reply->failed_at, 2);
+
+	run_other(f, "UPDATE marks SET mine = 0");
+	reply = loop_client_run(&f->client, "SELECT 1");
+	assert_string_equal(reply->err.message, "division by zero");
+	assert_int_equal(reply->failed_at, -1);
+	assert_null(reply->results[0]);
+
+	run_other(f, "UPDATE marks SET mine = 1");
+	reply = loop_client_run(&f->client, "SHOW transaction_read_only");
+	assert_string_equal(reply->results[0], "on\n");
+	assert_string_equal(
+		f->client.trace.data, "ready, 1 sql, 2 sql, 3 ok, ");
+	run_other(f, "DROP TABLE marks");
+}
+
+/* The connection's owner knows better than the deadline. */
+static void test_hurry(void **state)
+{
+	struct fixture *f = *state;
+	struct pgc_request *request = pgc_request_new(LOOP_LIMIT_MS);
+	struct loop_reply *reply;
+
+	pgc_hurry(f->client.pgc);
+	assert_string_equal(
+		loop_client_run(&f->client, "SELECT 1")->results[0], "1\n");
+	pgc_add(request, "SELECT pg_sleep(3600)");
+	reply = loop_client_send(&f->client, request);
+	assert_int_equal(uv_run(&f->loop, UV_RUN_ONCE), 1);
+	pgc_hurry(f->client.pgc);
+	assert_int_equal(reply->is_done, 0);
+	(void)loop_client_wait(reply);
+	assert_int_equal(reply->err.code, BFE_TIMEOUT);
+	assert_string_equal(
+		f->client.trace.data, "ready, 1 ok, 2 timeout, lost, ");
+}
+
 static void test_error_in_pipeline(void **state)
 {
 	struct fixture *f = *state;
@@ -565,6 +628,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_values),
 		TEST(test_fields),
+		TEST(test_setup),
+		TEST(test_hurry),
 		TEST(test_error_in_pipeline),
 		TEST(test_error_at_sync),
 		TEST(test_parse),

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cluster.h"
 #include "loop.h"
+#include "wait.h"
 
 enum { HOSTS = 4, ORDERS = 24, CONNECT_MS = 4000, FILLERS = 8 };
 
@@ -28,6 +29,7 @@ static uv_loop_t loop;
 static struct loop_client client;
 static struct loop_ticker ticker;
 static char warnings[1024];
+static uint64_t took_ms; /* the last attempt */
 
 static void keep_warning(enum log_level level, const char *line)
 {
@@ -129,6 +131,7 @@ static int stop(void **state)
 static void connect_to(const int *list, int count, const char *attributes)
 {
 	struct text host, port;
+	uint64_t started_ms;
 
 	text_init(&host);
 	text_init(&port);
@@ -142,9 +145,11 @@ static void connect_to(const int *list, int count, const char *attributes)
 		port.data, attributes);
 	text_reset(&port);
 	text_addf(&port, "host=%s", host.data);
+	started_ms = wait_now_ms();
 	loop_client_open(&client, port.data, CONNECT_MS);
 	loop_client_connect(&client);
 	loop_wait(&loop, &client.connects, 1);
+	took_ms = wait_now_ms() - started_ms;
 	text_close(&host);
 	text_close(&port);
 }
@@ -185,6 +190,7 @@ static void test_every_order(void **state)
 		make_order(i, order);
 		connect_to(order, HOSTS, "read-write");
 		assert_on_primary();
+		assert_true(took_ms < CONNECT_MS);
 		loop_client_end(&client);
 	}
 	assert_int_equal(loop_fd_count(), fds);
@@ -240,6 +246,24 @@ static void test_what_hangs_is_told(void **state)
 	loop_client_end(&client);
 }
 
+/* It ends when the time for connecting is over, which they shared. */
+static void test_all_hang(void **state)
+{
+	static const int list[] = { HOLE, HOLE };
+	char expected[256];
+
+	(void)state;
+	connect_to(list, 2, "any");
+	assert_int_equal(client.connect_err.code, BFE_TIMEOUT);
+	assert_true(took_ms < 2 * CONNECT_MS);
+	(void)snprintf(expected, sizeof expected,
+		"server at \"127.0.0.1\", port %s did not complete the "
+		"connection within ",
+		ports[HOLE]);
+	assert_int_equal(count(client.connect_err.message, expected), 2);
+	loop_client_end(&client);
+}
+
 /* libpq goes through such a list twice: what it passed over the first time
  * must not be lost with the one that hangs. */
 static void test_prefer_standby(void **state)
@@ -259,6 +283,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_every_order),
 		TEST(test_what_hangs_is_told),
+		TEST(test_all_hang),
 		TEST(test_prefer_standby),
 	};
 

@@ -226,6 +226,7 @@ void loop_client_open(struct loop_client *client, const char *conninfo,
 	struct pgc_options options = {
 		.conninfo = conninfo,
 		.application_name = "backfilld test",
+		.setup = client->setup,
 		.name = "test",
 		.connect_timeout_ms = connect_timeout_ms,
 		.on_notify = on_notify,
@@ -240,6 +241,7 @@ void loop_client_open(struct loop_client *client, const char *conninfo,
 		.on_notice = client->on_notice,
 		.on_closed = client->on_closed,
 		.data = client->data,
+		.setup = client->setup,
 	};
 
 	*client = fresh;

@@ -69,9 +69,10 @@ struct loop_client {
 	void (*on_notice)(struct loop_client *client);
 	void (*on_closed)(struct loop_client *client);
 	void *data;
+	const char *const *setup; /* of pgc_options */
 };
 
-/* Clears all of client but loop and the functions. */
+/* Clears all of client but loop, setup and the functions. */
 void loop_client_open(struct loop_client *client, const char *conninfo,
 	uint64_t connect_timeout_ms);
 void loop_client_connect(struct loop_client *client);
