@@ -145,7 +145,9 @@ int ctl_check_schema(struct check *c, int *is_usable)
 		*is_usable = 1;
 		if (tell_version(c, ctl_value(look, 0, "install")) == CTL_OK) {
 			tell_roles(c, look);
-			(void)(tell_daemons(c) == CTL_OK && tell_stop(c));
+		}
+		if (c->ctl->code == CTL_OK && tell_daemons(c) == CTL_OK) {
+			(void)tell_stop(c);
 		}
 	}
 	PQclear(look);
