@@ -8,8 +8,8 @@ SET LOCAL ROLE backfill_owner;
 -- the worst of them counts. pg_basebackup streams too, and is no standby.
 CREATE OR REPLACE FUNCTION backfill.standbys(names text[])
 RETURNS TABLE (name text, connections bigint, state text,
-	replay_lsn pg_lsn, replay_lag_ms bigint, replied_at_us bigint,
-	kept_bytes bigint)
+	replay_lsn pg_lsn, replay_lag_ms bigint, connected_ms bigint,
+	replied_at_us bigint, kept_bytes bigint)
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -20,6 +20,8 @@ AS $$
 		CASE WHEN count(s.pid) = count(s.replay_lsn)
 			THEN min(s.replay_lsn) END,
 		ceil(1000 * extract(epoch FROM max(s.replay_lag)))::bigint,
+		floor(1000 * extract(epoch FROM clock_timestamp()
+			- max(s.backend_start)))::bigint,
 		(1000000 * extract(epoch FROM min(s.reply_time)))::bigint,
 		(SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), k.restart_lsn))
 			FROM pg_replication_slots k
