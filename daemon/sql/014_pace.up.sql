@@ -53,11 +53,14 @@ BEGIN
 	UPDATE backfill.daemons d SET jobs = my_jobs
 	WHERE d.incarnation = me AND d.jobs <> my_jobs;
 	SELECT * INTO STRICT old FROM backfill.budget FOR NO KEY UPDATE;
-	-- Whose sample was taken of an older rate does not change this one.
+	-- Whose sample was taken of an older rate does not change this one. Who
+	-- leaves the rate as it is does not keep the others from changing it:
+	-- of two that ask in turn, it would always be the same one.
 	UPDATE backfill.budget b SET wal_spent = b.wal_spent + spent,
 		wal_rate = CASE WHEN b.version = of_version THEN new_rate
 			ELSE b.wal_rate END,
-		version = b.version + (b.version = of_version)::integer,
+		version = b.version + (b.version = of_version
+			AND b.wal_rate IS DISTINCT FROM new_rate)::integer,
 		set_at = CASE WHEN b.version = of_version THEN clock_timestamp()
 			ELSE b.set_at END;
 	RETURN QUERY SELECT b.wal_rate, b.version,
