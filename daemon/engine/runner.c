@@ -17,6 +17,7 @@
 #include "runner_internal.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +28,13 @@
 #include "rules/sqlstate.h"
 
 enum {
-	GATE_MS = 100,
 	TELL_HELD_MS = 5000,
 	/* Longest hold for errors that are tried again (promise P7). */
 	TROUBLE_TIMEOUT_MS = 60 * 60 * 1000
 };
+
+/* As what the pacer says, and none of it. */
+static const unsigned HELD_BY_LEASE = UINT_MAX;
 
 static void act(struct runner *r, enum run_action action);
 
@@ -129,6 +132,18 @@ static struct run_limits limits_of(const struct config *c)
 	return limits;
 }
 
+/* A lease that was not renewed holds like a standby that lags: whoever waits
+ * for it is told, can be stopped, and has the pacer asked again after it. */
+static unsigned hold_for_lease(const struct runner *r, struct text *reason)
+{
+	text_reset(reason);
+	text_addf(reason,
+		"held: the daemon's lease was not renewed for %.1f s -> goes"
+		" on when it is",
+		(double)(clock_boot_ms() - r->host->renewed_ms) / 1000);
+	return HELD_BY_LEASE;
+}
+
 /* The numbers of a hold change all the time: they are told anew only every few
  * seconds, its causes at once. */
 static void ask_pacer(struct runner *r, struct run_event *ev)
@@ -138,6 +153,9 @@ static void ask_pacer(struct runner *r, struct run_event *ev)
 
 	text_init(&now);
 	answer = pacer_ask(r->host->pacer, &r->pacer, &now);
+	if (!host_may_begin(r->host)) {
+		answer.held = hold_for_lease(r, &now);
+	}
 	if (answer.held != r->held_causes ||
 		ev->now_ms - r->held_told_ms >= TELL_HELD_MS) {
 		text_reset(&r->held_by);
@@ -219,21 +237,10 @@ static void wait(struct runner *r)
 	(void)uv_timer_start(&r->timer, on_pause_over, r->run.pause_ms, 0);
 }
 
-static void on_gate(uv_timer_t *timer)
-{
-	struct runner *r = timer->data;
-
-	act(r, run_current(&r->run));
-}
-
 /* ---- actions ---- */
 
 static void act(struct runner *r, enum run_action action)
 {
-	if (run_begins_batch(action) && !host_may_begin(r->host)) {
-		(void)uv_timer_start(&r->timer, on_gate, GATE_MS, 0);
-		return;
-	}
 	switch (action) {
 	case RUN_CONNECT:
 		runner_connect(r);

@@ -82,6 +82,17 @@ static int64_t larger(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+/* Whether replay_lag, which is of the last reply, reaches back to after the
+ * standby connected. */
+static int does_server_know(
+	const struct lag_standby *s, const struct lag_sample *sample)
+{
+	return sample->replay_lag_ms != LAG_NONE && s->has_replied &&
+		sample->replay_lag_ms + (int64_t)s->silent_ms +
+				LAG_MAX_GAP_MS <
+			sample->connected_ms;
+}
+
 static enum lag_cause measure(struct lag_standby *s,
 	const struct lag_history *h, const struct lag_sample *sample,
 	int64_t lsn, uint64_t now_ms)
@@ -95,7 +106,8 @@ static enum lag_cause measure(struct lag_standby *s,
 		return LAG_KNOWN;
 	}
 	s->lag_ms = larger(ours_ms, sample->replay_lag_ms);
-	return at_least ? LAG_NOT_MEASURED : LAG_KNOWN;
+	return at_least && !does_server_know(s, sample) ? LAG_NOT_MEASURED
+							: LAG_KNOWN;
 }
 
 static enum lag_cause look_at(struct lag_standby *s,
@@ -126,6 +138,7 @@ void lag_standby_update(struct lag_standby *s, const struct lag_history *h,
 	}
 	if (sample->replied_at_us != s->replied_at_us ||
 		s->reply_seen_ms == 0) {
+		s->has_replied = s->reply_seen_ms != 0;
 		s->replied_at_us = sample->replied_at_us;
 		s->reply_seen_ms = now_ms;
 	}

@@ -53,7 +53,7 @@ static int is_left_out(
 }
 
 /* Behind by at least so much is enough to know. */
-static int is_known(const struct lag_standby *s, int64_t limit_ms)
+int pace_knows(const struct lag_standby *s, int64_t limit_ms)
 {
 	return s->cause == LAG_KNOWN ||
 		(s->cause == LAG_NOT_MEASURED && s->lag_ms > limit_ms);
@@ -65,7 +65,7 @@ int pace_holds(const struct pace *p, const struct lag_standby *s,
 	if (is_left_out(p, s, now_ms)) {
 		return 0;
 	}
-	return !is_known(s, limit_ms) || s->lag_ms > limit_ms ||
+	return !pace_knows(s, limit_ms) || s->lag_ms > limit_ms ||
 		(was_held && s->lag_ms >= limit_ms / 2);
 }
 
@@ -79,7 +79,7 @@ static void add_cause(
 {
 	char cause[64];
 
-	if (!is_known(s, limit_ms)) {
+	if (!pace_knows(s, limit_ms)) {
 		lag_describe_cause(s, cause, sizeof cause);
 		text_addf(reason, "replay lag of standby \"%s\" is unknown: %s",
 			s->name, cause);
@@ -131,7 +131,7 @@ unsigned pace_is_held(const struct pace *p, uint64_t now_ms, int64_t limit_ms,
 		text_add(reason, causes > 0 ? "; " : "");
 		causes = causes * 31 + 3 + (unsigned)i * 16 +
 			(unsigned)s->cause + (s->lag_ms > limit_ms ? 8 : 0);
-		has_unknown |= !is_known(s, limit_ms);
+		has_unknown |= !pace_knows(s, limit_ms);
 		add_cause(reason, s, limit_ms);
 	}
 	text_addf(reason, " -> goes on %sbelow %g s",

@@ -8,8 +8,8 @@ SET LOCAL ROLE backfill_owner;
 -- the worst of them counts. pg_basebackup streams too, and is no standby.
 CREATE OR REPLACE FUNCTION backfill.standbys(names text[])
 RETURNS TABLE (name text, connections bigint, state text,
-	replay_lsn pg_lsn, replay_lag_ms bigint, replied_at_us bigint,
-	kept_bytes bigint)
+	replay_lsn pg_lsn, replay_lag_ms bigint, connected_ms bigint,
+	replied_at_us bigint, kept_bytes bigint)
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -20,6 +20,8 @@ AS $$
 		CASE WHEN count(s.pid) = count(s.replay_lsn)
 			THEN min(s.replay_lsn) END,
 		ceil(1000 * extract(epoch FROM max(s.replay_lag)))::bigint,
+		floor(1000 * extract(epoch FROM clock_timestamp()
+			- max(s.backend_start)))::bigint,
 		(1000000 * extract(epoch FROM min(s.reply_time)))::bigint,
 		(SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), k.restart_lsn))
 			FROM pg_replication_slots k
@@ -51,11 +53,14 @@ BEGIN
 	UPDATE backfill.daemons d SET jobs = my_jobs
 	WHERE d.incarnation = me AND d.jobs <> my_jobs;
 	SELECT * INTO STRICT old FROM backfill.budget FOR NO KEY UPDATE;
-	-- Whose sample was taken of an older rate does not change this one.
+	-- Whose sample was taken of an older rate does not change this one. Who
+	-- leaves the rate as it is does not keep the others from changing it:
+	-- of two that ask in turn, it would always be the same one.
 	UPDATE backfill.budget b SET wal_spent = b.wal_spent + spent,
 		wal_rate = CASE WHEN b.version = of_version THEN new_rate
 			ELSE b.wal_rate END,
-		version = b.version + (b.version = of_version)::integer,
+		version = b.version + (b.version = of_version
+			AND b.wal_rate IS DISTINCT FROM new_rate)::integer,
 		set_at = CASE WHEN b.version = of_version THEN clock_timestamp()
 			ELSE b.set_at END;
 	RETURN QUERY SELECT b.wal_rate, b.version,

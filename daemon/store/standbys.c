@@ -22,7 +22,8 @@ struct pgc_request *standbys_ask(
 	pgc_add(r, "SELECT pg_catalog.pg_current_wal_lsn()");
 	pgc_add_params(r,
 		"SELECT connections, state, replay_lsn, replay_lag_ms,"
-		" replied_at_us, kept_bytes FROM backfill.standbys($1)",
+		" connected_ms, replied_at_us, kept_bytes"
+		" FROM backfill.standbys($1)",
 		1, standbys);
 	text_init(&sql);
 	text_addf(&sql,
@@ -52,8 +53,9 @@ static void read_standby(
 		? LAG_NONE
 		: pgc_lsn(result, row, 2);
 	sample->replay_lag_ms = or_none(result, row, 3);
-	sample->replied_at_us = or_none(result, row, 4);
-	sample->kept_bytes = or_none(result, row, 5);
+	sample->connected_ms = or_none(result, row, 4);
+	sample->replied_at_us = or_none(result, row, 5);
+	sample->kept_bytes = or_none(result, row, 6);
 }
 
 int standbys_read(const struct pgc_request *r, struct lag_sample *samples,
@@ -85,15 +87,15 @@ struct columns {
 	struct text targets, values, holding, details;
 };
 
-static void add_standby(
-	struct columns *c, const struct lag_standby *s, int is_holding)
+static void add_standby(struct columns *c, const struct lag_standby *s,
+	int64_t limit_ms, int is_holding)
 {
 	const char *comma = c->targets.length > 1 ? "," : "";
 	char detail[128];
 
 	text_add(&c->targets, comma);
 	key_add_element(&c->targets, s->name);
-	if (s->cause == LAG_KNOWN) {
+	if (pace_knows(s, limit_ms)) {
 		text_addf(
 			&c->values, "%s%.3f", comma, (double)s->lag_ms / 1000);
 	} else {
@@ -120,8 +122,8 @@ struct pgc_request *standbys_tell(
 	for (size_t i = 0; i < p->count; i++) {
 		const struct lag_standby *s = &p->standbys[i];
 
-		add_standby(
-			&c, s, pace_holds(p, s, now_ms, p->limit_ms, was_held));
+		add_standby(&c, s, p->limit_ms,
+			pace_holds(p, s, now_ms, p->limit_ms, was_held));
 	}
 	for (size_t i = 0; i < 4; i++) {
 		text_add(all[i], "}");

@@ -5,10 +5,10 @@
  * (PostgreSQL docs, 28.2.4: "the lag times … are not predictions"). So we
  * measure for ourselves: we note where the primary's WAL was and when, and
  * how long ago it passed the position that the standby has replayed is its
- * lag. The larger of the two counts. The server's alone is not enough: of a
- * standby that has just connected it is the time since then, however old
- * what it replays. Where we have not measured, the lag is unknown, which is
- * never taken for 0. */
+ * lag. The larger of the two counts. The server's alone is not always enough:
+ * until a standby that connected anew has replayed something written since,
+ * replay_lag is the time since then, however old what it replays. Where
+ * neither tells, the lag is unknown, which is never taken for 0. */
 #ifndef BACKFILL_RULES_LAG_H
 #define BACKFILL_RULES_LAG_H
 
@@ -54,6 +54,7 @@ struct lag_sample {
 	const char *state;     /* as in pg_stat_replication; NULL: hidden */
 	int64_t replay_lsn;    /* or LAG_NONE, as the next two */
 	int64_t replay_lag_ms; /* rounded up */
+	int64_t connected_ms;  /* for how long; of several the least */
 	/* The standby's clock, which may be wrong: what counts is whether it
 	 * changes. */
 	int64_t replied_at_us;
@@ -84,6 +85,7 @@ struct lag_standby {
 	/* private */
 	int64_t replied_at_us;
 	uint64_t reply_seen_ms;
+	int has_replied; /* while we looked */
 };
 
 /* A sample of now, whose WAL position is in h already. */

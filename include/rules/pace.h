@@ -90,6 +90,9 @@ void pace_sample(struct pace *p, const struct pace_sample *s);
 unsigned pace_is_held(const struct pace *p, uint64_t now_ms, int64_t limit_ms,
 	int was_held, struct text *reason);
 
+/* Whether its lag is known, or known to be above the limit. */
+int pace_knows(const struct lag_standby *s, int64_t limit_ms);
+
 /* Whether this standby is among the causes. */
 int pace_holds(const struct pace *p, const struct lag_standby *s,
 	uint64_t now_ms, int64_t limit_ms, int was_held);

@@ -215,6 +215,32 @@ static void test_frozen(void **state)
 		SHOP_WAIT_SECONDS);
 }
 
+/* Somebody locks the daemon's own row, so that its lease ends while samples
+ * come. Renewed, it does not begin with what it knew before. */
+static void test_lease_is_not_renewed(void **state)
+{
+	(void)state;
+	table = "lease";
+	d = lag_daemon(LAG_EXPECTED, LAG_DAEMON LAG_PACE);
+	job = lag_submit_at_gate(table);
+	sql_exec(shop.db, "BEGIN; SELECT FROM backfill.daemons FOR UPDATE");
+	sql_wait(shop.app, SHOP_WAIT_SECONDS,
+		"SELECT lease_until - lease * 0.3 < clock_timestamp()"
+		" FROM backfill.daemons ORDER BY incarnation DESC LIMIT 1");
+	gate_open();
+	lag_wait_held(job,
+		"^held: the daemon''s lease was not renewed for"
+		" [0-9]+\\.[0-9] s -> goes on when it is$");
+	lag_let_lag();
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT value > limit_value FROM backfill.samples"
+		" ORDER BY incarnation DESC LIMIT 1");
+	sql_exec(shop.db, "COMMIT");
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	lag_assert_still(job, 3);
+	finish();
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, lag_clean)
 
 int main(void)
@@ -228,6 +254,7 @@ int main(void)
 		TEST(test_killed),
 		TEST(test_killed_and_left_alone),
 		TEST(test_frozen),
+		TEST(test_lease_is_not_renewed),
 	};
 
 	return cmocka_run_group_tests(tests, lag_start, lag_stop);

@@ -128,6 +128,19 @@ static void test_rate_is_changed_by_who_saw_it(void **state)
 	assert_string_equal(share(me, 1, 0, "3", 1), "2000000 2 0 2");
 }
 
+/* Two ask in turn. The first has no reason to change the rate, and does not
+ * keep the second from it. */
+static void test_rate_is_left_to_others(void **state)
+{
+	(void)state;
+	(void)share(me, 1, 0, "1000000", 0);
+	assert_string_equal(
+		share(other, 1, 0, "NULL", -1), "1000000 1 0 2");
+	assert_string_equal(share(me, 1, 0, "1000000", 1), "1000000 1 0 2");
+	assert_string_equal(
+		share(other, 1, 0, "1100000", 1), "1100000 2 0 2");
+}
+
 static void test_spending_adds_up(void **state)
 {
 	(void)state;
@@ -264,6 +277,7 @@ int main(void)
 		TEST(test_orphans_are_not_counted),
 		TEST(test_claims_one_at_a_time),
 		TEST(test_rate_is_changed_by_who_saw_it),
+		TEST(test_rate_is_left_to_others),
 		TEST(test_spending_adds_up),
 		TEST(test_time_since_the_last_change),
 		TEST(test_asking_writes_wal),

@@ -178,7 +178,6 @@ static int is_put_off(struct sim *w, struct sim_event *e)
 	switch (e->kind) {
 	case SIM_EV_SEND:
 	case SIM_EV_TIMER:
-	case SIM_EV_GATE:
 	case SIM_EV_BEAT:
 	case SIM_EV_LOOK:
 		seat = e->who;
@@ -214,9 +213,6 @@ static void happen_to_daemon(struct sim *w, const struct sim_event *e)
 		return;
 	case SIM_EV_TIMER:
 		sim_run_timer(w, e->who);
-		return;
-	case SIM_EV_GATE:
-		sim_run_gate(w, e->who);
 		return;
 	case SIM_EV_BEAT:
 		sim_daemon_beat(w, e->who);

@@ -26,7 +26,6 @@ enum sim_event_kind {
 	SIM_EV_SERVER,	 /* a request goes on in the server */
 	SIM_EV_REPLY,	 /* its reply, or the news of its loss */
 	SIM_EV_TIMER,	 /* a run's pause is over, its connection closed */
-	SIM_EV_GATE,	 /* look again whether the lease allows a batch */
 	SIM_EV_BEAT,	 /* heartbeat */
 	SIM_EV_LOOK,	 /* look at the queue */
 	SIM_EV_BIRTH,	 /* a daemon starts */
@@ -280,7 +279,6 @@ void sim_run_start(struct sim *w, int seat, int64_t epoch);
 void sim_run_drop(struct sim *w, int seat); /* its daemon died */
 void sim_run_send(struct sim *w, int seat);
 void sim_run_timer(struct sim *w, int seat);
-void sim_run_gate(struct sim *w, int seat);
 void sim_run_reply(struct sim *w, int seat, struct sim_request *q);
 void sim_run_wake(struct sim *w, int seat, int is_stopped, int is_cancelled);
 

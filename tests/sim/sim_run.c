@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GATE_MS = 100, MAX_ERRORS = 24 };
+enum { MAX_ERRORS = 24 };
 
 static void act(struct sim *w, int seat);
 
@@ -81,10 +81,14 @@ static void count_errors(
 	}
 }
 
-/* What engine/pacer.c would say. */
-static void ask_pacer(struct sim *w, struct sim_run *run, struct run_event *ev)
+/* What engine/pacer.c would say, and the lease. */
+static void ask_pacer(struct sim *w, int seat, struct run_event *ev)
 {
-	run->is_held = !w->is_quiet && sim_chance(w, w->choice.held_permille);
+	struct sim_run *run = &w->seats[seat].run;
+
+	run->is_held = (!w->is_quiet &&
+			       sim_chance(w, w->choice.held_permille)) ||
+		!sim_may_begin(w, seat);
 	if (run->is_held) {
 		ev->held_by = "held: lag";
 		w->seen.held++;
@@ -106,7 +110,7 @@ static void step(struct sim *w, int seat, struct run_event *ev)
 	ev->now_ms = w->server.now_ms;
 	ev->random = random_word(w);
 	ev->stop_asked = w->seats[seat].is_stopping;
-	ask_pacer(w, run, ev);
+	ask_pacer(w, seat, ev);
 	count_errors(w, run, ev);
 	(void)run_step(&run->core, ev);
 	if (run->core.seq != seq) {
@@ -207,11 +211,6 @@ void sim_run_timer(struct sim *w, int seat)
 	}
 }
 
-void sim_run_gate(struct sim *w, int seat)
-{
-	act(w, seat);
-}
-
 /* A pause ends now; a cancelled job's statement is cancelled. */
 void sim_run_wake(struct sim *w, int seat, int is_stopped, int is_cancelled)
 {
@@ -247,10 +246,6 @@ static void act(struct sim *w, int seat)
 		run->core.reason[0] != '\0' ? ": " : "", run->core.reason);
 	if (run_begins_batch(action) && run->is_held) {
 		sim_break(w, "a batch begins while the job is held");
-	}
-	if (run_begins_batch(action) && !sim_may_begin(w, seat)) {
-		sim_later(w, GATE_MS, SIM_EV_GATE, seat, run->serial);
-		return;
 	}
 	switch (action) {
 	case RUN_PACE:

@@ -27,6 +27,7 @@ static struct lag_sample fine(int64_t replay_lsn)
 		.state = "streaming",
 		.replay_lsn = replay_lsn,
 		.replay_lag_ms = LAG_NONE,
+		.connected_ms = 3600000,
 		.replied_at_us = 1,
 		.kept_bytes = LAG_NONE,
 	};
@@ -158,8 +159,7 @@ static void test_catching_up(void **state)
 	expect_cause("its state is catchup");
 }
 
-/* Behind at the first look: for how long, nobody knows. What the server tells
- * may be the time since the standby connected: at least so much it is. */
+/* Behind at the first look: for how long, only the server may know. */
 static void test_first_look(void **state)
 {
 	struct lag_sample sample = fine(1000);
@@ -176,6 +176,10 @@ static void test_first_look(void **state)
 	sample.replay_lag_ms = 12000;
 	look(sample, 3000, 9500);
 	expect(LAG_NOT_MEASURED, 12000);
+	/* It may have been told long ago. */
+	sample.replied_at_us++;
+	look(sample, 3000, 9600);
+	expect(LAG_KNOWN, 12000);
 	sample = fine(2100);
 	look(sample, 3000, 10000);
 	expect(LAG_KNOWN, 1000);
@@ -187,11 +191,15 @@ static void test_server_knows_no_more_than_the_connection(void **state)
 	struct lag_sample sample = fine(1000);
 
 	(void)state;
-	sample.replay_lag_ms = 1000;
-	look(sample, 900000, 7200000);
-	expect(LAG_NOT_MEASURED, 1000);
+	for (int i = 0; i < 10; i++) {
+		sample.replied_at_us++;
+		sample.replay_lag_ms = 1000 + i * 500;
+		sample.connected_ms = 1200 + i * 500;
+		look(sample, 900000, 7200000 + (uint64_t)i * 500);
+		expect(LAG_NOT_MEASURED, 1000 + i * 500);
+	}
 	sample = fine(900000);
-	look(sample, 900100, 7200500);
+	look(sample, 900100, 7205000);
 	expect(LAG_KNOWN, 0);
 }
 
