@@ -249,10 +249,87 @@ static void test_larger_counts(void **state)
 	expect(LAG_KNOWN, 6000);
 }
 
+/* Two connections of one name, told as one: that is no reason to doubt. */
+static void test_connected_twice(void **state)
+{
+	struct lag_sample sample = fine(1000);
+
+	(void)state;
+	sample.connections = 2;
+	look(sample, 1000, 1000);
+	expect(LAG_KNOWN, 0);
+}
+
+/* The position is asked for first: by the time of the rest it may be behind
+ * the standby, and whatever lag the server tells is over. */
+static void test_ahead_of_the_position(void **state)
+{
+	struct lag_sample sample = fine(1200);
+	char text[128];
+
+	(void)state;
+	sample.replay_lag_ms = 700;
+	look(sample, 1000, 1000);
+	expect(LAG_KNOWN, 0);
+	assert_int_equal(s.behind_bytes, 0);
+	lag_describe(&s, text, sizeof text);
+	assert_string_equal(text, "streaming, 0 bytes behind");
+}
+
+/* One column alone may be hidden, and there are more states than two. */
+static void test_half_of_it_is_told(void **state)
+{
+	struct lag_sample sample = fine(1000);
+	char text[128];
+
+	(void)state;
+	sample.state = NULL;
+	look(sample, 1000, 1000);
+	expect(LAG_NO_POSITION, 0);
+	sample = fine(LAG_NONE);
+	look(sample, 1000, 1500);
+	expect(LAG_NO_POSITION, 0);
+	lag_describe(&s, text, sizeof text);
+	assert_string_equal(text, "it tells no replay position");
+	sample = fine(1000);
+	sample.state = "stopping";
+	look(sample, 1000, 2000);
+	expect(LAG_NOT_STREAMING, 0);
+	expect_cause("its state is stopping");
+}
+
+/* It is a sign of life, whatever its clock says. */
+static void test_clock_of_the_standby_goes_back(void **state)
+{
+	struct lag_sample sample = fine(1000);
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		sample.replied_at_us = 1000 - i;
+		look(sample, 1000, 1000 + (uint64_t)i * 15000);
+		expect(LAG_KNOWN, 0);
+	}
+}
+
+/* While nothing is written nothing is noted, and nothing forgotten. */
+static void test_idle_for_long(void **state)
+{
+	int at_least = 1;
+
+	(void)state;
+	lag_history_add(&h, 10, 1000);
+	for (uint64_t t = 2000; t < 2000 + 500 * 10 * LAG_HISTORY; t += 500) {
+		lag_history_add(&h, 20, t);
+	}
+	assert_int_equal(lag_history_ms(&h, 10, 2002000, &at_least), 2000000);
+	assert_int_equal(at_least, 0);
+}
+
 /* Another server, after a failover: what was noted of the old one is void. */
 static void test_wal_position_goes_back(void **state)
 {
 	(void)state;
+	look(fine(2000), 2000, 500);
 	look(fine(5000), 5000, 1000);
 	look(fine(3000), 4000, 2000);
 	expect(LAG_NOT_MEASURED, 0);
@@ -296,6 +373,12 @@ int main(void)
 		cmocka_unit_test_setup(test_nobody_looked, reset),
 		cmocka_unit_test_setup(test_gap_is_not_forgotten, reset),
 		cmocka_unit_test_setup(test_larger_counts, reset),
+		cmocka_unit_test_setup(test_connected_twice, reset),
+		cmocka_unit_test_setup(test_ahead_of_the_position, reset),
+		cmocka_unit_test_setup(test_half_of_it_is_told, reset),
+		cmocka_unit_test_setup(
+			test_clock_of_the_standby_goes_back, reset),
+		cmocka_unit_test_setup(test_idle_for_long, reset),
 		cmocka_unit_test_setup(test_wal_position_goes_back, reset),
 		cmocka_unit_test_setup(test_long_history, reset),
 	};

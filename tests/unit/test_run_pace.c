@@ -295,6 +295,133 @@ static void test_max_rows_per_second(void **state)
 	end(&d);
 }
 
+/* Held for long: what it waited for before is what comes back, and all of the
+ * time is left out. */
+static void test_looked_at_again(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_holes(&d);
+	hole(&d, 5, "{17}", 1000);
+	d.ev.blockers = "pid 1";
+	job_fails(&d, "55P03");
+	held(&d, LAG);
+	hole(&d, 6, "{18}", 1000);
+	for (int i = 0; i < 8; i++) {
+		d.now_ms += 3600000;
+		held(&d, LAG);
+		ok(&d);
+	}
+	ok(&d);
+	assert_int_equal(run_current(&d.r), RUN_DRAIN_HOLE);
+	assert_string_equal(d.r.reason,
+		"waits for 2 rows held by others: key (17) for 1 s by pid 1");
+	job_fails(&d, "55P03");
+	assert_int_equal(run_current(&d.r), RUN_NEXT_HOLE);
+	end(&d);
+
+	start_batches(&d);
+	job_fails(&d, "55P03");
+	held(&d, LAG);
+	ok(&d);
+	for (int i = 0; i < 8; i++) {
+		d.now_ms += 3600000;
+		held(&d, LAG);
+		ok(&d);
+	}
+	ok(&d);
+	job_fails(&d, "55P03");
+	assert_int_equal(run_current(&d.r), RUN_WAIT);
+	end(&d);
+}
+
+static void test_shortest_pause_that_is_told(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	d.ev.pace_ms = 1999;
+	window(&d, 1000, "{2000}");
+	assert_string_equal(d.r.reason, "");
+	d.ev.pace_ms = 2000;
+	ok(&d);
+	assert_string_equal(d.r.reason,
+		"paced: the next batch in 2 s, at the rate that the standbys"
+		" allow");
+	end(&d);
+}
+
+/* The server takes no half of a character. */
+static void test_long_reason_is_cut(void **state)
+{
+	char name[1400];
+	struct drive d;
+
+	(void)state;
+	for (size_t i = 0; i + 2 < sizeof name; i += 2) {
+		memcpy(&name[i], "\xc3\xa4", 3);
+	}
+	start_batches(&d);
+	held(&d, name);
+	window(&d, 1000, "{2000}");
+	assert_int_equal(strlen(d.r.reason), sizeof d.r.reason - 2);
+	end(&d);
+}
+
+/* A batch writes no more than the standbys can take at once. */
+static void test_batches_follow_the_pacer(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	d.ev.sample.wal_bytes = 4 << 20;
+	d.ev.max_batch_wal_bytes = 1 << 20;
+	d.ev.window_rows = 1000;
+	d.ev.sample.rows_read = 1000;
+	d.ev.sample.rows_changed = 1000;
+	d.ev.sample.elapsed_us = 250000;
+	set_key(&d.window_hi, "{2000}");
+	ok(&d);
+	assert_true(d.r.size.rows < 500);
+	end(&d);
+
+	/* It has no wish to make them larger. */
+	start_batches(&d);
+	d.ev.max_batch_wal_bytes = INT64_MAX;
+	window(&d, 1000, "{2000}");
+	assert_int_equal(d.r.size.limits.max_wal_bytes, 16 << 20);
+	end(&d);
+}
+
+/* To the millisecond, and a high rate asks for no large batch. */
+static void test_rate_above_the_size_of_batches(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_job(&d);
+	d.ev.max_rows_per_second = 400000;
+	attached(&d, 0, "", "");
+	ok(&d);
+	ok(&d);
+	begun(&d, "{5000}");
+	window(&d, 1000, "{1000}");
+	d.ev.max_rows_per_second = 400000;
+	batch_done(&d, 900, 0, 1000, "{2000}");
+	expect(&d,
+		"ok -> attach epoch 7\n"
+		"ok -> preflight\n"
+		"ok -> barrier new\n"
+		"ok -> begin\n"
+		"ok -> read window (..] limit 1000\n"
+		"ok -> batch (..1000] seq 0\n"
+		"ok -> pace 2 ms: \n");
+	end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +434,11 @@ int main(void)
 		cmocka_unit_test(test_paused_by_the_rate),
 		cmocka_unit_test(test_long_pause_is_looked_at_again),
 		cmocka_unit_test(test_max_rows_per_second),
+		cmocka_unit_test(test_looked_at_again),
+		cmocka_unit_test(test_shortest_pause_that_is_told),
+		cmocka_unit_test(test_long_reason_is_cut),
+		cmocka_unit_test(test_batches_follow_the_pacer),
+		cmocka_unit_test(test_rate_above_the_size_of_batches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
