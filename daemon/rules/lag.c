@@ -88,9 +88,8 @@ static int does_server_know(
 	const struct lag_standby *s, const struct lag_sample *sample)
 {
 	return sample->replay_lag_ms != LAG_NONE && s->has_replied &&
-		sample->replay_lag_ms + (int64_t)s->silent_ms +
-				LAG_MAX_GAP_MS <
-			sample->connected_ms;
+		sample->replay_lag_ms + (int64_t)s->silent_ms + LAG_MAX_GAP_MS <
+		sample->connected_ms;
 }
 
 static enum lag_cause measure(struct lag_standby *s,

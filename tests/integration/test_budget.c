@@ -134,11 +134,9 @@ static void test_rate_is_left_to_others(void **state)
 {
 	(void)state;
 	(void)share(me, 1, 0, "1000000", 0);
-	assert_string_equal(
-		share(other, 1, 0, "NULL", -1), "1000000 1 0 2");
+	assert_string_equal(share(other, 1, 0, "NULL", -1), "1000000 1 0 2");
 	assert_string_equal(share(me, 1, 0, "1000000", 1), "1000000 1 0 2");
-	assert_string_equal(
-		share(other, 1, 0, "1100000", 1), "1100000 2 0 2");
+	assert_string_equal(share(other, 1, 0, "1100000", 1), "1100000 2 0 2");
 }
 
 static void test_spending_adds_up(void **state)

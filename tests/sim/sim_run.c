@@ -86,8 +86,8 @@ static void ask_pacer(struct sim *w, int seat, struct run_event *ev)
 {
 	struct sim_run *run = &w->seats[seat].run;
 
-	run->is_held = (!w->is_quiet &&
-			       sim_chance(w, w->choice.held_permille)) ||
+	run->is_held =
+		(!w->is_quiet && sim_chance(w, w->choice.held_permille)) ||
 		!sim_may_begin(w, seat);
 	if (run->is_held) {
 		ev->held_by = "held: lag";
