@@ -215,6 +215,7 @@ static void test_others_are_forgotten(void **state)
 	assert_true(p.others > 7e6);
 	pace_forget(&p);
 	replay(0, 0, 2000);
+	replay(0, 0, 2000);
 	p.is_learning = 0;
 	p.rate = 1e6;
 	next.spent_bytes += 1000;
