@@ -34,6 +34,7 @@ static inline int start(void **state)
 			.state = "streaming",
 			.replay_lsn = 1000,
 			.replay_lag_ms = LAG_NONE,
+			.connected_ms = 3600000,
 			.kept_bytes = LAG_NONE,
 		};
 	}

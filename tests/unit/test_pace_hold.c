@@ -154,7 +154,6 @@ static void test_left_out_of_the_rate(void **state)
 	p.limit_ms = LIMIT_MS;
 	p.optional_timeout_ms = 1000;
 	next.standbys = &samples[1];
-	samples[1].connected_ms = 3600000;
 	samples[1].replay_lag_ms = 9000;
 	sample();
 	sample();
