@@ -2,6 +2,7 @@
  * cut, what was known is old within two seconds, and no batch begins on it,
  * though the jobs' own connections are well and the lease lasts; when it is
  * back, or the server is, nothing goes on before the lag was measured. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +15,14 @@
 
 static const char CONTROL[] = "usename = 'backfilld'";
 
+static pid_t frozen; /* 0: none */
+
 static int clean(void **state)
 {
+	if (frozen != 0) {
+		(void)kill(frozen, SIGCONT);
+		frozen = 0;
+	}
 	sql_exec(shop.db, "ALTER ROLE backfilld LOGIN");
 	return lag_clean(state);
 }
@@ -94,6 +101,37 @@ static void test_control_connection_stays_away(void **state)
 	lag_finish("away", job);
 }
 
+/* The connection is there, and no answer comes: the server's process of it is
+ * frozen, as a server is that stands still. */
+static void test_control_connection_is_silent(void **state)
+{
+	struct daemon *d;
+	char line[128];
+	int64_t job;
+
+	(void)state;
+	d = lag_daemon(LAG_EXPECTED, PATIENT LAG_PACE);
+	job = lag_submit_at_gate("silent");
+	lag_wait_signal("standby1", "value < limit_value");
+	frozen = (pid_t)sql_int(
+		shop.db, "SELECT pid FROM pg_stat_activity WHERE %s", CONTROL);
+	assert_int_equal(kill(frozen, SIGSTOP), 0);
+	lag_wait_signal("standby1", "age > '3s'");
+	gate_open();
+	(void)snprintf(line, sizeof line,
+		"job %lld: held: replay lag is unknown: no sample for ",
+		(long long)job);
+	daemon_wait_log(d, line, SHOP_WAIT_SECONDS);
+	lag_let_lag();
+	assert_int_equal(batches(job), 3);
+	assert_int_equal(kill(frozen, SIGCONT), 0);
+	frozen = 0;
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	lag_assert_still(job, 3);
+	cluster_resume_replay(lag_standby);
+	lag_finish("silent", job);
+}
+
 /* It comes back each time, to a standby that lags as before. */
 static void test_control_connection_is_cut_again_and_again(void **state)
 {
@@ -170,6 +208,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_control_connection_stays_away),
+		TEST(test_control_connection_is_silent),
 		TEST(test_control_connection_is_cut_again_and_again),
 		TEST(test_cuts_while_the_job_runs),
 		TEST(test_server_restarted),
