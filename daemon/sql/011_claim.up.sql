@@ -144,10 +144,10 @@ BEGIN
 	FROM backfill.look_at_jobs() w;
 
 	-- Several daemons shall load the server no more than one: what runs is
-	-- counted over all of them, by one claim at a time.
+	-- counted over all of them, by one claim at a time. Not by an advisory
+	-- lock, which anybody may hold.
 	IF candidates IS NOT NULL AND workers IS NOT NULL THEN
-		PERFORM pg_advisory_xact_lock(
-			'backfill.jobs'::regclass::oid::bigint::bit(32)::integer, 1);
+		LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE MODE;
 		SELECT count(*) INTO busy FROM backfill.jobs q
 		WHERE q.state = 'running' AND NOT backfill.is_orphan(q.id, q.state);
 		IF busy >= workers THEN

@@ -92,7 +92,7 @@ static void test_claims_one_at_a_time(void **state)
 		other);
 	sql_wait(db, 60,
 		"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND"
-		" locktype = 'advisory' AND pid = %d)",
+		" locktype = 'relation' AND pid = %d)",
 		PQbackendPID(second));
 	sql_exec(ctl, "COMMIT");
 	sql_async_wait(second);
@@ -102,6 +102,28 @@ static void test_claims_one_at_a_time(void **state)
 				 " WHERE state = 'running'"),
 		1);
 	PQfinish(second);
+}
+
+/* No other login has a lock that claims wait for; the rate can be told while
+ * one of them waits. */
+static void test_claims_wait_for_no_stranger(void **state)
+{
+	(void)state;
+	submit_three();
+	sql_exec(app,
+		"BEGIN; SELECT pg_advisory_xact_lock('backfill.jobs'::regclass"
+		"::oid::bigint::bit(32)::integer, 1)");
+	sql_exec(ctl, "SET lock_timeout = '1s'");
+	assert_string_equal(claim_as(me, 2), "a");
+	sql_exec(app, "ROLLBACK");
+	FAILS(app, "42501", "permission denied for table budget", "", "",
+		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE MODE");
+	sql_exec(app, "ROLLBACK");
+	sql_exec(db,
+		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE"
+		" MODE");
+	sql_exec(ctl, "SELECT backfill.share(%lld, 1, 0, NULL, -1)", me);
+	sql_exec(ctl, "RESET lock_timeout");
 }
 
 /* ---- the rate */
@@ -274,6 +296,7 @@ int main(void)
 		TEST(test_workers_are_counted_over_all),
 		TEST(test_orphans_are_not_counted),
 		TEST(test_claims_one_at_a_time),
+		TEST(test_claims_wait_for_no_stranger),
 		TEST(test_rate_is_changed_by_who_saw_it),
 		TEST(test_rate_is_left_to_others),
 		TEST(test_spending_adds_up),
