@@ -203,6 +203,42 @@ static void test_part_is_given_back(void **state)
 		" ORDER BY incarnation DESC LIMIT 1");
 }
 
+/* Who may run a job may also lock its range, and have the daemons look at the
+ * queue all the time: what waits for it are not the samples of the lag. */
+static void test_locked_range_holds_up_no_sample(void **state)
+{
+	PGconn *evil = cluster_connect(shop.cluster, "shop", "app");
+	struct daemon *d;
+	int64_t locked, job;
+
+	(void)state;
+	d = lag_daemon(LAG_EXPECTED,
+		"daemon: {lease: 20s, poll_interval: 500ms}\n" LAG_PACE);
+	locked = lag_submit_at_gate("locked");
+	sql_exec(shop.app, "SELECT backfill.pause(%lld)", (long long)locked);
+	gate_open();
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT owner IS NULL FROM backfill.ranges WHERE job_id = %lld",
+		(long long)locked);
+	sql_exec(evil,
+		"BEGIN; SELECT backfill.attach(r.job_id, 1, r.epoch, now())"
+		" FROM backfill.ranges r WHERE job_id = %lld",
+		(long long)locked);
+	job = lag_submit("beside");
+	sql_exec(shop.app,
+		"UPDATE backfill.jobs SET max_rows_per_second = 10"
+		" WHERE id = %lld",
+		(long long)job);
+	sql_exec(shop.app, "SELECT backfill.resume(%lld)", (long long)locked);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"NOTIFY backfill; SELECT state = 'succeeded' FROM backfill.jobs"
+		" WHERE id = %lld",
+		(long long)job);
+	assert_null(strstr(daemon_log(d), "no sample for"));
+	PQfinish(evil);
+	lag_finish("locked", locked);
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, lag_clean)
 
 int main(void)
@@ -213,6 +249,7 @@ int main(void)
 		TEST(test_one_of_three_dies),
 		TEST(test_all_are_held),
 		TEST(test_part_is_given_back),
+		TEST(test_locked_range_holds_up_no_sample),
 	};
 
 	return cmocka_run_group_tests(tests, start, lag_stop);
