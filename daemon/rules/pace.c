@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Tuned on the model in tests/unit/test_pace_model.c. */
-static const double FIRST_RATE = 1e6;  /* bytes/s */
+static const double FIRST_RATE = 4e6;  /* bytes/s */
 static const double LEAST_RATE = 64e3; /* never quite nothing */
 static const double MOST_RATE = 1e10;
 static const double IS_BEHIND = 0.05;	 /* of the limit: replays all it can */

@@ -1,28 +1,32 @@
 #!/usr/bin/env bash
-# The demonstration itself, as `make demo` runs it, with fewer rows: its job
-# succeeds, its proof holds, it leaves nothing behind.
+# The demonstration itself, as `make demo` runs it: its job is held while the
+# standby lags, it succeeds, its proof holds, it leaves nothing behind.
 . "$(dirname "$0")/../lib/shell.sh"
 
 demo_proves_itself() {
-	export TMPDIR=$scratch ROWS=300000
+	export TMPDIR=$scratch
 	chmod 755 "$scratch"
 	tests/demo >"$scratch/demo.out" || {
 		cat "$scratch/demo.out"
 		fail "the demonstration failed"
 	}
-	grep -q '^4. kill -9 in mid-job' "$scratch/demo.out"
+	grep -q '  why  held: replay lag .* on standby "standby1" -> goes on' \
+		"$scratch/demo.out"
+	grep -q '^5. kill -9 in mid-job' "$scratch/demo.out"
 	grep -q '    taken_over: by daemon 2' "$scratch/demo.out"
 	grep -q '^job 1 succeeded$' "$scratch/demo.out"
 	grep -q '^rows not changed exactly once: 0$' "$scratch/demo.out"
 	[ "$(sed -n 's/^expected: //p' "$scratch/demo.out")" = \
 		"$(sed -n 's/^found:    //p' "$scratch/demo.out")" ]
+	[ "$(sed -n 's/^expected: //p' "$scratch/demo.out")" = \
+		"$(sed -n 's/^standby:  //p' "$scratch/demo.out")" ]
 	[ -z "$(ls -d "$scratch"/backfilld-demo.* 2>/dev/null)" ] ||
 		fail "the demonstration left its directory"
 }
 
 # A checksum that does not match is a failure, not a line of text.
 demo_notices_a_wrong_row() {
-	export TMPDIR=$scratch ROWS=50000
+	export TMPDIR=$scratch
 	chmod 755 "$scratch"
 	sed 's/^actual=/user=app sql -c "UPDATE orders SET amount_cents = 1 \
 WHERE id = 7"\n&/' tests/demo >"$scratch/demo-wrong"

@@ -390,7 +390,7 @@ static void test_other_columns_are_the_systems(void **state)
 	static const char settings[] =
 		"|batch_rows|max_batch_rows|target_batch_time|lock_timeout|"
 		"statement_timeout|synchronous_commit|run_window|priority|"
-		"pause_after_rows|";
+		"pause_after_rows|max_rows_per_second|max_replication_lag|";
 	static const char persons[] =
 		"|name|kind|target|set_clause|from_clause|where_clause|"
 		"key_columns|run_as|depends_on|hold|run_after|on_row_error|"

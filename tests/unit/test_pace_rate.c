@@ -56,7 +56,7 @@ static void spend_ahead(void)
 static void test_before_the_first_sample(void **state)
 {
 	(void)state;
-	assert_int_equal((int)pace_allowed(&p), 1500000);
+	assert_int_equal((int)pace_allowed(&p), 6000000);
 }
 
 /* There is nothing to compare it with. */
@@ -66,10 +66,10 @@ static void test_first_sample_teaches_nothing(void **state)
 	next.lsn = 5000;
 	samples[0].replay_lag_ms = 2000;
 	sample();
-	expect_rate(1e6);
+	expect_rate(4e6);
 	pace_forget(&p);
 	sample();
-	expect_rate(1e6);
+	expect_rate(4e6);
 
 	/* All that was ever written is not what others write just now. */
 	(void)end(state);
@@ -185,7 +185,7 @@ static void test_nothing_is_known_of_all(void **state)
 		spend_ahead();
 		sample();
 	}
-	expect_rate(1e6);
+	expect_rate(4e6);
 }
 
 /* Another server, or a restored one. */
@@ -277,7 +277,7 @@ static void test_share_of_nobody(void **state)
 	next.my_jobs = 0;
 	next.all_jobs = 0;
 	sample();
-	assert_int_equal((int)pace_allowed(&p), 1500000);
+	assert_int_equal((int)pace_allowed(&p), 6000000);
 }
 
 /* Others' work may have moved the WAL back and forth in its measure. */
@@ -287,7 +287,7 @@ static void test_less_than_nothing_is_spent(void **state)
 	sample();
 	pace_spend(&p, next.now_ms, 1500000);
 	pace_spend(&p, next.now_ms, -1500000);
-	assert_int_equal(pace_wait_ms(&p, next.now_ms), 1001);
+	assert_int_equal(pace_wait_ms(&p, next.now_ms), 251);
 }
 
 int main(void)
