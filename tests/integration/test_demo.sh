@@ -26,7 +26,7 @@ demo_proves_itself() {
 
 # A checksum that does not match is a failure, not a line of text.
 demo_notices_a_wrong_row() {
-	export TMPDIR=$scratch
+	export TMPDIR=$scratch ROWS=1000000
 	chmod 755 "$scratch"
 	sed 's/^actual=/user=app sql -c "UPDATE orders SET amount_cents = 1 \
 WHERE id = 7"\n&/' tests/demo >"$scratch/demo-wrong"
