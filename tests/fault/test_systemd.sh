@@ -359,7 +359,7 @@ killed_it_is_started_again() {
 # The unit has 30 s; less is only to be done sooner.
 frozen_it_is_ended_by_the_watchdog() {
 	mkdir -p "$root/etc/systemd/system/backfilld.service.d"
-	printf '[Service]\nWatchdogSec=4s\n' \
+	printf '[Service]\nWatchdogSec=8s\n' \
 		>"$root/etc/systemd/system/backfilld.service.d/test.conf"
 	inside systemctl daemon-reload
 	inside systemctl restart backfilld

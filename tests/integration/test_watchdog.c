@@ -12,6 +12,7 @@
 
 #include "ops/service.h"
 #include "service_manager.h"
+#include "sql.h"
 
 /* The interval of the poll; no other timer has it. */
 enum { DEAD_MS = 777, LIMIT_SECONDS = 90 };
@@ -111,6 +112,21 @@ static size_t count_watchdogs(void)
 	return count;
 }
 
+/* It takes some ticks. */
+static void run_job(void)
+{
+	PGconn *app = cluster_connect(cluster, "t", "app");
+
+	sql_exec(app,
+		"CREATE TABLE slow (id int PRIMARY KEY, n int);"
+		"INSERT INTO slow SELECT generate_series(1, 10);"
+		"INSERT INTO backfill.jobs (name, target, set_clause,"
+		" batch_rows, max_batch_rows)"
+		" VALUES ('slow', 'slow',"
+		" 'n = length(pg_sleep(0.2)::text)', 1, 1)");
+	PQfinish(app);
+}
+
 static void test_silence_when_a_timer_is_lost(void **state)
 {
 	uint64_t deadline = wait_deadline(LIMIT_SECONDS);
@@ -135,7 +151,11 @@ static void test_silence_when_a_timer_is_lost(void **state)
 		}
 	}
 	count = count_watchdogs();
-	/* It is up and ticks: a reload and the end are told. */
+	/* It is up: it finds a job by its notification and, tick by tick,
+	 * tells how it runs; so are a reload and the end. */
+	run_job();
+	manager_wait(&manager, "STATUS=t: 1 running, ");
+	manager_wait(&manager, "STATUS=t: no job\n");
 	assert_int_equal(kill(pid, SIGHUP), 0);
 	manager_wait(&manager, "RELOADING=1\n");
 	assert_int_equal(kill(pid, SIGTERM), 0);
