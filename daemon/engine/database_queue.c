@@ -122,7 +122,8 @@ static struct runner *find_runner(const struct database *db, int64_t job)
 	return NULL;
 }
 
-/* Somebody may have paused, cancelled or stopped what we run. */
+/* Somebody may have paused, cancelled or stopped what we run, or changed what
+ * a held job may do; one that is not held is told by its batches. */
 static void compare_work(struct database *db, const struct pgc_request *work)
 {
 	for (int row = 0; row < queue_work_count(work); row++) {
@@ -131,8 +132,13 @@ static void compare_work(struct database *db, const struct pgc_request *work)
 
 		if (r == NULL) {
 			release_orphan(db, work, row);
-		} else if (strcmp(state, "running") != 0 &&
-			runner_epoch(r) == queue_work_epoch(work, row)) {
+			continue;
+		}
+		if (runner_epoch(r) != queue_work_epoch(work, row)) {
+			continue;
+		}
+		runner_limit_lag(r, queue_work_max_lag_ms(work, row));
+		if (strcmp(state, "running") != 0) {
 			runner_wake(r, strcmp(state, "cancelled") == 0,
 				queue_work_why_not(work, row));
 		}

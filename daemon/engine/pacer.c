@@ -44,6 +44,8 @@ struct pacer {
 	uint64_t asked_ms;
 	int64_t spent_bytes; /* not told yet */
 	int64_t telling_bytes;
+	int telling_jobs;
+	int told_jobs; /* as the other daemons know it */
 	int64_t version;
 	uint64_t told_ms;
 	int was_holding;
@@ -258,6 +260,7 @@ static void on_answer(
 	}
 	p->failed[0] = '\0';
 	p->spent_bytes -= p->telling_bytes;
+	p->told_jobs = p->telling_jobs;
 	s.my_jobs = p->clients_count;
 	take_limits(p);
 	pace_sample(&p->pace, &s);
@@ -281,6 +284,7 @@ static void ask(struct pacer *p)
 	p->replies_pending++;
 	p->asked_ms = clock_boot_ms();
 	p->telling_bytes = p->spent_bytes;
+	p->telling_jobs = p->clients_count;
 	pgc_send(p->host->control,
 		standbys_ask(p->host->incarnation, p->names, &share), on_answer,
 		p);
@@ -290,10 +294,12 @@ static void on_interval(uv_timer_t *timer)
 {
 	struct pacer *p = timer->data;
 
-	if (p->clients == NULL) {
+	/* The last one tells that nobody is left to share with; were it lost,
+	 * the others would leave us our part for ever. */
+	if (p->clients == NULL && p->told_jobs == 0) {
 		(void)uv_timer_stop(timer);
+		return;
 	}
-	/* The last one tells that nobody is left to share with. */
 	ask(p);
 	uv_timer_set_repeat(timer, interval_ms(p));
 }

@@ -360,6 +360,15 @@ void runner_wake(struct runner *r, int cancelled, const char *why_not)
 	}
 }
 
+void runner_limit_lag(struct runner *r, int64_t limit_ms)
+{
+	if (r->abandoned || r->ended || r->pacer.limit_ms == limit_ms) {
+		return;
+	}
+	r->pacer.limit_ms = limit_ms;
+	on_pace_changed(r);
+}
+
 static void on_abandoned_closed(void *data)
 {
 	struct runner *r = data;

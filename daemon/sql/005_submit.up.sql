@@ -419,7 +419,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_tuned() IS
-	'Trigger: wakes the daemons when a queued job may have become ready.';
+	'Trigger: wakes the daemons when a queued job may have become ready, or a held one may go on.';
 
 -- By name: triggers fire in alphabetical order.
 DROP TRIGGER IF EXISTS jobs_1_capture ON backfill.jobs;
@@ -440,7 +440,8 @@ DROP TRIGGER IF EXISTS jobs_4_submitted ON backfill.jobs;
 CREATE TRIGGER jobs_4_submitted AFTER INSERT ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_submitted();
 DROP TRIGGER IF EXISTS jobs_5_tuned ON backfill.jobs;
-CREATE TRIGGER jobs_5_tuned AFTER UPDATE OF run_window, priority
+CREATE TRIGGER jobs_5_tuned
+	AFTER UPDATE OF run_window, priority, max_replication_lag
 	ON backfill.jobs
 	FOR EACH STATEMENT EXECUTE FUNCTION backfill.jobs_tuned();
 

@@ -144,10 +144,10 @@ BEGIN
 	FROM backfill.look_at_jobs() w;
 
 	-- Several daemons shall load the server no more than one: what runs is
-	-- counted over all of them, by one claim at a time.
+	-- counted over all of them, by one claim at a time. Not by an advisory
+	-- lock, which anybody may hold.
 	IF candidates IS NOT NULL AND workers IS NOT NULL THEN
-		PERFORM pg_advisory_xact_lock(
-			'backfill.jobs'::regclass::oid::bigint::bit(32)::integer, 1);
+		LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE MODE;
 		SELECT count(*) INTO busy FROM backfill.jobs q
 		WHERE q.state = 'running' AND NOT backfill.is_orphan(q.id, q.state);
 		IF busy >= workers THEN
@@ -189,6 +189,10 @@ BEGIN
 			WHERE u.id = j.id AND (u.state = 'queued'
 				OR backfill.is_orphan(u.id, u.state));
 			CONTINUE WHEN NOT FOUND;
+			-- These may wait. Behind them come the heartbeat, and the
+			-- samples of the lag, which hold all jobs when they are late.
+			-- Up to the transaction's end.
+			PERFORM set_config('lock_timeout', '250ms', true);
 			INSERT INTO backfill.ranges (job_id, number) VALUES (j.id, 1)
 			ON CONFLICT DO NOTHING;
 			new_epoch := backfill.take_range(me, j.id, 1);
@@ -235,7 +239,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.claim(bigint, integer) IS
-	'Claims the job of the highest priority, then lowest id, that may run or whose daemon''s lease has ended, for this incarnation; no row: none, or as many jobs as workers run already, under all daemons (NULL: no bound). A job whose old owner''s transaction does not end within lock_timeout is passed over.';
+	'Claims the job of the highest priority, then lowest id, that may run or whose daemon''s lease has ended, for this incarnation; no row: none, or as many jobs as workers run already, under all daemons (NULL: no bound). A job whose old owner''s transaction does not end within 250 ms is passed over.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.waits_for_window(text, text),

@@ -18,19 +18,21 @@ COMMENT ON FUNCTION backfill.why_not(bigint) IS
 
 -- A run that does not begin batches just now is not told by begin_batch.
 CREATE OR REPLACE FUNCTION backfill.my_work(me bigint)
-RETURNS TABLE (job_id bigint, epoch bigint, state text, why_not text)
+RETURNS TABLE (job_id bigint, epoch bigint, state text, why_not text,
+	max_replication_lag_ms bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT r.job_id, r.epoch, CASE
 		WHEN j.state = 'running' AND w.why IS NOT NULL
-		THEN 'stopped' ELSE j.state END, w.why
+		THEN 'stopped' ELSE j.state END, w.why,
+		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint
 	FROM backfill.ranges r JOIN backfill.jobs j ON j.id = r.job_id,
 		LATERAL (SELECT backfill.why_not(j.id) AS why OFFSET 0) w
 	WHERE r.owner = me
 $$;
 COMMENT ON FUNCTION backfill.my_work(bigint) IS
-	'What the ranges of this daemon should be doing: the state of the job, or stopped, and why it may not run.';
+	'What the ranges of this daemon should be doing: the state of the job, or stopped, and why it may not run, and the lag that it may have, which may have been changed while it is held.';
 
 -- The job's row, locked, if it is still ours to speak of.
 CREATE OR REPLACE FUNCTION backfill.lock_job(me bigint, job bigint,

@@ -66,7 +66,8 @@ struct pgc_request *queue_my_work(int64_t me)
 	struct queue_number n;
 	const char *const values[] = { queue_number(&n, me) };
 
-	return queue_one("SELECT job_id, epoch, state, why_not"
+	return queue_one("SELECT job_id, epoch, state, why_not,"
+			 " max_replication_lag_ms"
 			 " FROM backfill.my_work($1::bigint)",
 		1, values);
 }
@@ -94,6 +95,11 @@ const char *queue_work_state(const struct pgc_request *r, int row)
 const char *queue_work_why_not(const struct pgc_request *r, int row)
 {
 	return pgc_text(pgc_result(r, 0), row, 3);
+}
+
+int64_t queue_work_max_lag_ms(const struct pgc_request *r, int row)
+{
+	return pgc_int(pgc_result(r, 0), row, 4);
 }
 
 struct pgc_request *queue_retake(

@@ -65,6 +65,8 @@ int64_t queue_work_job(const struct pgc_request *r, int row);
 int64_t queue_work_epoch(const struct pgc_request *r, int row);
 const char *queue_work_state(const struct pgc_request *r, int row);
 const char *queue_work_why_not(const struct pgc_request *r, int row);
+/* max_replication_lag of its own; 0: none */
+int64_t queue_work_max_lag_ms(const struct pgc_request *r, int row);
 
 /* The range again, which was ours at epoch; BF010: it is another's now. */
 struct pgc_request *queue_retake(

@@ -177,6 +177,68 @@ static void test_all_are_held(void **state)
 	assert_int_equal(most_running(), WORKERS);
 }
 
+/* The last word of a daemon whose jobs have ended is that it has none: the
+ * others have its part of the rate then. It is said until it is heard. */
+static void test_part_is_given_back(void **state)
+{
+	int64_t job;
+
+	(void)state;
+	(void)lag_daemon(LAG_EXPECTED, LAG_DAEMON LAG_PACE);
+	job = lag_submit_at_gate("part");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT jobs = 1 FROM backfill.daemons"
+		" ORDER BY incarnation DESC LIMIT 1");
+	sql_exec(shop.db, "BEGIN; SELECT FROM backfill.budget FOR UPDATE");
+	sql_exec(shop.app, "SELECT backfill.cancel(%lld)", (long long)job);
+	/* Long enough for the last word to be lost. */
+	sql_wait(shop.app, SHOP_WAIT_SECONDS,
+		"SELECT r.owner IS NULL AND j.finished_at + interval '3 s' <"
+		" clock_timestamp() FROM backfill.ranges r JOIN backfill.jobs j"
+		" ON j.id = r.job_id WHERE j.id = %lld",
+		(long long)job);
+	sql_exec(shop.db, "COMMIT");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT jobs = 0 FROM backfill.daemons"
+		" ORDER BY incarnation DESC LIMIT 1");
+}
+
+/* Who may run a job may also lock its range, and have the daemons look at the
+ * queue all the time: what waits for it are not the samples of the lag. */
+static void test_locked_range_holds_up_no_sample(void **state)
+{
+	PGconn *evil = cluster_connect(shop.cluster, "shop", "app");
+	struct daemon *d;
+	int64_t locked, job;
+
+	(void)state;
+	d = lag_daemon(LAG_EXPECTED,
+		"daemon: {lease: 20s, poll_interval: 500ms}\n" LAG_PACE);
+	locked = lag_submit_at_gate("locked");
+	sql_exec(shop.app, "SELECT backfill.pause(%lld)", (long long)locked);
+	gate_open();
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT owner IS NULL FROM backfill.ranges WHERE job_id = %lld",
+		(long long)locked);
+	sql_exec(evil,
+		"BEGIN; SELECT backfill.attach(r.job_id, 1, r.epoch, now())"
+		" FROM backfill.ranges r WHERE job_id = %lld",
+		(long long)locked);
+	job = lag_submit("beside");
+	sql_exec(shop.app,
+		"UPDATE backfill.jobs SET max_rows_per_second = 10"
+		" WHERE id = %lld",
+		(long long)job);
+	sql_exec(shop.app, "SELECT backfill.resume(%lld)", (long long)locked);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"NOTIFY backfill; SELECT state = 'succeeded' FROM backfill.jobs"
+		" WHERE id = %lld",
+		(long long)job);
+	assert_null(strstr(daemon_log(d), "no sample for"));
+	PQfinish(evil);
+	lag_finish("locked", locked);
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, lag_clean)
 
 int main(void)
@@ -186,6 +248,8 @@ int main(void)
 		TEST(test_three_daemons),
 		TEST(test_one_of_three_dies),
 		TEST(test_all_are_held),
+		TEST(test_part_is_given_back),
+		TEST(test_locked_range_holds_up_no_sample),
 	};
 
 	return cmocka_run_group_tests(tests, start, lag_stop);

@@ -62,6 +62,29 @@ static void test_workers_are_counted_over_all(void **state)
 	assert_string_equal(claim_as(me, 3), "c");
 }
 
+/* Each of those that wait is told its own reason. */
+static void test_reasons_of_all_that_wait(void **state)
+{
+	(void)state;
+	submit_three();
+	sql_exec(app,
+		"INSERT INTO backfill.jobs (name, target, set_clause,"
+		" hold) VALUES ('held', 'nosuch', 'n = 1', true)");
+	assert_string_equal(claim_as(me, 1), "a");
+	sql_exec(db,
+		"UPDATE backfill.jobs SET reason = NULL"
+		" WHERE state = 'queued'");
+	assert_string_equal(claim_as(me, 1), "none");
+	assert_string_equal(
+		sql_text(db,
+			"SELECT string_agg(name || ' ' || reason, '; '"
+			" ORDER BY id) FROM backfill.jobs"
+			" WHERE state = 'queued'"),
+		"b waits: 1 jobs run already (workers: 1); "
+		"c waits: 1 jobs run already (workers: 1); "
+		"held waits for approve(): it was submitted with hold");
+}
+
 /* What a dead daemon left counts for nothing, and is taken over. */
 static void test_orphans_are_not_counted(void **state)
 {
@@ -92,7 +115,7 @@ static void test_claims_one_at_a_time(void **state)
 		other);
 	sql_wait(db, 60,
 		"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND"
-		" locktype = 'advisory' AND pid = %d)",
+		" locktype = 'relation' AND pid = %d)",
 		PQbackendPID(second));
 	sql_exec(ctl, "COMMIT");
 	sql_async_wait(second);
@@ -102,6 +125,29 @@ static void test_claims_one_at_a_time(void **state)
 				 " WHERE state = 'running'"),
 		1);
 	PQfinish(second);
+}
+
+/* No other login has a lock that claims wait for; the rate can be told while
+ * one of them waits. */
+static void test_claims_wait_for_no_stranger(void **state)
+{
+	(void)state;
+	submit_three();
+	sql_exec(app,
+		"BEGIN; SELECT pg_advisory_xact_lock('backfill.jobs'::regclass"
+		"::oid::bigint::bit(32)::integer, 1)");
+	sql_exec(ctl, "SET lock_timeout = '1s'");
+	assert_string_equal(claim_as(me, 2), "a");
+	sql_exec(app, "ROLLBACK");
+	FAILS(app, "42501", "permission denied for table budget", "", "",
+		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE "
+		"MODE");
+	sql_exec(app, "ROLLBACK");
+	sql_exec(db,
+		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE"
+		" MODE");
+	sql_exec(ctl, "SELECT backfill.share(%lld, 1, 0, NULL, -1)", me);
+	sql_exec(ctl, "RESET lock_timeout");
 }
 
 /* ---- the rate */
@@ -151,6 +197,10 @@ static void test_spending_adds_up(void **state)
 		other);
 	assert_string_equal(share(me, 2, 0, "NULL", -1), "- 0 750 2");
 	assert_string_equal(share(me, 0, 0, "NULL", -1), "- 0 750 0");
+	/* Who asks has a part, though its heartbeat is late. */
+	sql_exec(db,
+		"UPDATE backfill.daemons SET lease_until = clock_timestamp()");
+	assert_string_equal(share(me, 2, 0, "NULL", -1), "- 0 750 2");
 }
 
 /* Since the change before, whoever asks in between. */
@@ -183,6 +233,98 @@ static void test_asking_writes_wal(void **state)
 	(void)share(me, 1, 0, "NULL", -1);
 	assert_true(sql_true(
 		ctl, "SELECT pg_current_wal_flush_lsn() > '%s'", before));
+}
+
+/* Nobody waits for long behind an open UPDATE of it. */
+static void test_budget_is_locked(void **state)
+{
+	struct sql_failure failure;
+
+	(void)state;
+	sql_exec(db, "BEGIN; SELECT FROM backfill.budget FOR UPDATE");
+	sql_exec(ctl, "SET statement_timeout = '60s'");
+	sql_fails(ctl, &failure, "SELECT backfill.share(%lld, 1, 0, NULL, -1)",
+		me);
+	assert_string_equal(failure.sqlstate, "55P03");
+	sql_exec(ctl, "RESET statement_timeout");
+}
+
+/* ---- where the time of a job goes */
+
+static const char *times(void)
+{
+	return of_range("pause_ms BETWEEN 5000 AND 60000, paced_ms BETWEEN"
+			" 5000 AND 60000, batch_ms BETWEEN 0 AND 4999");
+}
+
+/* From the batch before, or since a daemon has it. */
+static void test_pauses_of_a_job(void **state)
+{
+	(void)state;
+	make_table();
+	job = submit("times", "max_rows_per_second, max_replication_lag",
+		"7, '2.5s'");
+	begin();
+	sql_exec(db,
+		"UPDATE backfill.ranges SET attached_at = attached_at -"
+		" '7s'::interval");
+	batch(10, 10, 0);
+	assert_string_equal(times(), "t t t");
+	sql_exec(db,
+		"UPDATE backfill.ranges SET attached_at = attached_at"
+		" - '1d'::interval, checkpoint_at = checkpoint_at"
+		" - '9s'::interval");
+	batch(20, 10, 0);
+	assert_string_equal(times(), "t t t");
+	assert_string_equal(of_range("paced_ms BETWEEN pause_ms + 7000 AND"
+				     " 60000"),
+		"t");
+	assert_true(sql_true(app,
+		"SELECT pause BETWEEN '9s' AND '60s' AND paced > pause"
+		" FROM backfill.progress WHERE id = %lld",
+		job));
+
+	/* The days between are nobody's pause. */
+	release("once more");
+	assert_true(sql_true(app,
+		"SELECT pause IS NULL AND paced > '16s'"
+		" FROM backfill.progress WHERE id = %lld",
+		job));
+	sql_exec(db,
+		"UPDATE backfill.ranges SET attached_at = attached_at"
+		" - '1d'::interval, checkpoint_at = checkpoint_at"
+		" - '1d'::interval");
+	assert_string_equal(claim(), "times");
+	attach();
+	batch(30, 10, 0);
+	assert_string_equal(
+		of_range("pause_ms < 5000, paced_ms < 60000"), "t t");
+}
+
+/* As the batch finds it, and who takes the job over. */
+static void test_limits_of_a_job(void **state)
+{
+	(void)state;
+	make_table();
+	job = submit("limits", "max_rows_per_second, max_replication_lag",
+		"7, '2.5s'");
+	begin();
+	assert_string_equal(sql_text(app,
+				    "SELECT concat_ws(' ', max_rows_per_second,"
+				    " max_replication_lag_ms) FROM"
+				    " backfill.attach(%lld, 1, %lld, NULL)",
+				    job, epoch_of_job()),
+		"7 2500");
+	sql_exec(app,
+		"UPDATE backfill.jobs SET max_rows_per_second = 8,"
+		" max_replication_lag = '100ms' WHERE id = %lld",
+		job);
+	assert_string_equal(sql_text(app,
+				    "SELECT concat_ws(' ', max_rows_per_second,"
+				    " max_replication_lag_ms) FROM"
+				    " backfill.begin_batch(%lld, 1, %lld, 0)",
+				    job, epoch_of_job()),
+		"8 100");
 }
 
 /* ---- standbys, of which there is none */
@@ -248,6 +390,22 @@ static void test_signals_show_the_last_sample(void **state)
 	assert_string_equal(signals(app), "");
 }
 
+/* Told anew is all of it, and when. */
+static void test_another_limit_is_shown(void **state)
+{
+	(void)state;
+	tell("{1,1}", "{f,f}");
+	sql_exec(db,
+		"UPDATE backfill.samples SET limit_value = 1, resume_value = 1,"
+		" at = at - '30s'::interval");
+	tell("{1,1}", "{f,f}");
+	assert_string_equal(signals(app),
+		"test replication_lag a 1 5 2.5 f well, "
+		"test replication_lag b 1 5 2.5 f not connected");
+	assert_true(
+		sql_true(app, "SELECT max(age) < '30s' FROM backfill.signals"));
+}
+
 static void test_settings_are_checked(void **state)
 {
 	(void)state;
@@ -272,15 +430,21 @@ int main(void)
 #define TEST(name) cmocka_unit_test_teardown(name, clean)
 	const struct CMUnitTest tests[] = {
 		TEST(test_workers_are_counted_over_all),
+		TEST(test_reasons_of_all_that_wait),
 		TEST(test_orphans_are_not_counted),
 		TEST(test_claims_one_at_a_time),
+		TEST(test_claims_wait_for_no_stranger),
 		TEST(test_rate_is_changed_by_who_saw_it),
 		TEST(test_rate_is_left_to_others),
 		TEST(test_spending_adds_up),
 		TEST(test_time_since_the_last_change),
 		TEST(test_asking_writes_wal),
+		TEST(test_budget_is_locked),
+		TEST(test_pauses_of_a_job),
+		TEST(test_limits_of_a_job),
 		TEST(test_standbys_that_are_not_there),
 		TEST(test_signals_show_the_last_sample),
+		TEST(test_another_limit_is_shown),
 		TEST(test_settings_are_checked),
 	};
 

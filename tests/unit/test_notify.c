@@ -187,11 +187,11 @@ static void test_manager_that_does_not_listen(void **state)
 
 static void test_addresses_that_are_none(void **state)
 {
-	static const char *const names[] = {
-		"", "/", "@", "notify", "vsock:2:1234",
+	static const char too_long[] =
 		"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	};
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	static const char *const names[] = { "", "/", "@", "notify",
+		"vsock:2:1234", too_long };
 	struct notify n;
 	struct err e;
 

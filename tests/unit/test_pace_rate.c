@@ -70,6 +70,15 @@ static void test_first_sample_teaches_nothing(void **state)
 	pace_forget(&p);
 	sample();
 	expect_rate(1e6);
+
+	/* All that was ever written is not what others write just now. */
+	(void)end(state);
+	(void)start(state);
+	next.lsn = INT64_C(1) << 40;
+	samples[0].replay_lsn = next.lsn;
+	samples[1].replay_lsn = next.lsn;
+	sample();
+	assert_true(p.others == 0);
 }
 
 /* The last doubling was too much, and no more than that. */

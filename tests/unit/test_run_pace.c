@@ -350,6 +350,13 @@ static void test_shortest_pause_that_is_told(void **state)
 	assert_string_equal(d.r.reason,
 		"paced: the next batch in 2 s, at the rate that the standbys"
 		" allow");
+	/* That of the next batch is another one. */
+	ok(&d);
+	d.ev.pace_ms = 2500;
+	window(&d, 1000, "{3000}");
+	assert_string_equal(d.r.reason,
+		"paced: the next batch in 2 s, at the rate that the standbys"
+		" allow");
 	end(&d);
 }
 
