@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "effects.h"
 
-enum { DAEMONS = 4, SAMPLES = 5 };
+enum { DAEMONS = 4, SAMPLES = 3 };
 
 struct cluster *lag_standby;
 

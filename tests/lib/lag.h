@@ -68,7 +68,7 @@ void lag_wait_signal(const char *standby, const char *condition);
 /* Wait until the job is running, and its reason matches. */
 void lag_wait_held(int64_t job, const char *pattern);
 
-/* No batch of the job begins while the lag of standby1 is sampled five times
+/* No batch of the job begins while the lag of standby1 is sampled three times
  * more; batches is how many it has. */
 void lag_assert_still(int64_t job, int batches);
 
