@@ -117,7 +117,8 @@ static void test_claims_wait_for_no_stranger(void **state)
 	assert_string_equal(claim_as(me, 2), "a");
 	sql_exec(app, "ROLLBACK");
 	FAILS(app, "42501", "permission denied for table budget", "", "",
-		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE MODE");
+		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE "
+		"MODE");
 	sql_exec(app, "ROLLBACK");
 	sql_exec(db,
 		"BEGIN; LOCK TABLE backfill.budget IN SHARE UPDATE EXCLUSIVE"
