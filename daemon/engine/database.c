@@ -202,6 +202,17 @@ void database_lose_incarnation(struct database *db, const struct err *e)
 
 /* ---- heartbeat ---- */
 
+/* From when it was sent: the server's lease began later. */
+static void renewed(struct database *db)
+{
+	db->host.renewed_ms = db->heartbeat_sent_ms;
+	for (size_t i = 0; i < db->workers; i++) {
+		if (db->runners[i] != NULL) {
+			runner_renewed(db->runners[i]);
+		}
+	}
+}
+
 static void on_renewed(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -213,8 +224,7 @@ static void on_renewed(
 		return;
 	}
 	if (database_reply_is_well(db, "heartbeat", e)) {
-		/* From when it was sent: the server's lease began later. */
-		db->host.renewed_ms = db->heartbeat_sent_ms;
+		renewed(db);
 	}
 }
 
@@ -268,7 +278,7 @@ void database_serve(struct database *db)
 	database_move(db, SERVING);
 	db->served = 1;
 	db->host.control = db->conn;
-	db->host.renewed_ms = db->heartbeat_sent_ms;
+	renewed(db);
 	retry_reset(&db->retry);
 	(void)uv_timer_start(&db->heartbeat, on_heartbeat, beat_ms, beat_ms);
 	(void)uv_timer_start(&db->poll, on_poll, poll_ms, poll_ms);

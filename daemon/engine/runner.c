@@ -360,6 +360,13 @@ void runner_wake(struct runner *r, int cancelled, const char *why_not)
 	}
 }
 
+void runner_renewed(struct runner *r)
+{
+	if (!r->abandoned && !r->ended && r->held_causes == HELD_BY_LEASE) {
+		on_pace_changed(r);
+	}
+}
+
 void runner_limit_lag(struct runner *r, int64_t limit_ms)
 {
 	if (r->abandoned || r->ended || r->pacer.limit_ms == limit_ms) {

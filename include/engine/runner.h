@@ -29,6 +29,9 @@ void runner_wake(struct runner *r, int cancelled, const char *why_not);
 /* max_replication_lag of the job's own, which may have changed; 0: none. */
 void runner_limit_lag(struct runner *r, int64_t limit_ms);
 
+/* The daemon's lease was renewed: who was held for it asks again. */
+void runner_renewed(struct runner *r);
+
 int64_t runner_job(const struct runner *r);
 int64_t runner_epoch(const struct runner *r);
 
