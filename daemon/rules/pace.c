@@ -91,9 +91,17 @@ static void add_cause(
 		seconds(limit_ms), s->name);
 }
 
-static int is_stale(const struct pace *p, uint64_t now_ms)
+/* The lag may have grown by the age of the sample: that is not to be more than
+ * the limit, but for what a slow answer takes. */
+static int is_stale(const struct pace *p, uint64_t now_ms, int64_t limit_ms)
 {
-	return !p->has_sample || now_ms - p->sampled_ms > PACE_MAX_AGE_MS;
+	int64_t most_ms =
+		limit_ms < PACE_MAX_AGE_MS ? limit_ms : PACE_MAX_AGE_MS;
+
+	if (most_ms < PACE_MIN_AGE_MS) {
+		most_ms = PACE_MIN_AGE_MS;
+	}
+	return !p->has_sample || (int64_t)(now_ms - p->sampled_ms) > most_ms;
 }
 
 static void add_no_sample(
@@ -111,7 +119,7 @@ unsigned pace_is_held(const struct pace *p, uint64_t now_ms, int64_t limit_ms,
 	int was_held, struct text *reason)
 {
 	unsigned causes = 0;
-	int has_unknown = is_stale(p, now_ms);
+	int has_unknown = is_stale(p, now_ms, limit_ms);
 
 	text_reset(reason);
 	if (p->count == 0) {
@@ -122,7 +130,8 @@ unsigned pace_is_held(const struct pace *p, uint64_t now_ms, int64_t limit_ms,
 		causes = 1 + (unsigned)p->has_sample;
 		add_no_sample(reason, p, now_ms);
 	}
-	for (size_t i = 0; i < p->count && !is_stale(p, now_ms); i++) {
+	for (size_t i = 0; i < p->count && !is_stale(p, now_ms, limit_ms);
+		i++) {
 		const struct lag_standby *s = &p->standbys[i];
 
 		if (!pace_holds(p, s, now_ms, limit_ms, was_held)) {

@@ -31,7 +31,10 @@
 #include "rules/lag.h"
 
 enum {
-	PACE_MAX_AGE_MS = 2000, /* of a sample: older ones tell nothing */
+	/* Of a sample: older ones tell nothing. No older than the limit, but
+	 * for the least. */
+	PACE_MAX_AGE_MS = 2000,
+	PACE_MIN_AGE_MS = 500,
 	PACE_LEAST_BATCH_BYTES = 64 * 1024
 };
 

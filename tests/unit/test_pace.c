@@ -97,6 +97,28 @@ static void test_old_sample_holds(void **state)
 		" when it is known and below 2.5 s");
 }
 
+/* What was 0 may be as much as the sample's age by now: no more than a small
+ * limit, where an answer can come in that time. */
+static void test_age_counts_by_the_limit(void **state)
+{
+	static const struct {
+		int64_t limit_ms;
+		uint64_t age_ms;
+	} table[] = { { 100, 500 }, { 800, 800 }, { 3600000, 2000 } };
+
+	(void)state;
+	sample();
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		assert_int_equal(pace_is_held(&p, next.now_ms + table[i].age_ms,
+					 table[i].limit_ms, 0, &reason),
+			0);
+		assert_int_not_equal(
+			pace_is_held(&p, next.now_ms + table[i].age_ms + 1,
+				table[i].limit_ms, 0, &reason),
+			0);
+	}
+}
+
 /* Behind by more than the limit at the first look, for how long is unknown:
  * after the limit's time that much is known. */
 static void test_at_least_is_enough(void **state)
@@ -320,6 +342,7 @@ int main(void)
 		TEST(test_own_limit),
 		TEST(test_unknown_holds),
 		TEST(test_old_sample_holds),
+		TEST(test_age_counts_by_the_limit),
 		TEST(test_at_least_is_enough),
 		TEST(test_every_cause_is_told),
 		TEST(test_optional_standby_is_left_out),
