@@ -28,6 +28,12 @@ static int start(void **state)
 	(void)shop_start(state);
 	assert_int_equal(daemon_stop(shop.daemon), 0);
 	effects_install(shop.db);
+	/* A batch that waits at the gate shall not be cancelled there: of the
+	 * server's deadlock_timeout 45 % is the most that it may take. */
+	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '5min'");
+	sql_exec(shop.db, "SELECT pg_reload_conf()");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT current_setting('deadlock_timeout') = '5min'");
 	return 0;
 }
 
