@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "cmocka_all.h"
 #include "lag.h"
+#include "proxy.h"
 #include "wait.h"
 
 /* Two thirds of it are longer than any test: only the lag holds a job. */
@@ -16,6 +18,8 @@
 static const char CONTROL[] = "usename = 'backfilld'";
 
 static pid_t frozen; /* 0: none */
+static struct proxy *proxy;
+static struct daemon *far; /* its control connection is the proxy's */
 
 static int clean(void **state)
 {
@@ -23,6 +27,13 @@ static int clean(void **state)
 		(void)kill(frozen, SIGCONT);
 		frozen = 0;
 	}
+	if (far != NULL) {
+		daemon_kill(far);
+		daemon_free(far);
+		far = NULL;
+	}
+	proxy_stop(proxy);
+	proxy = NULL;
 	sql_exec(shop.db, "ALTER ROLE backfilld LOGIN");
 	return lag_clean(state);
 }
@@ -132,6 +143,51 @@ static void test_control_connection_is_silent(void **state)
 	lag_finish("silent", job);
 }
 
+static void start_far_daemon(void)
+{
+	struct text yaml;
+
+	text_init(&yaml);
+	text_addf(&yaml,
+		"databases:\n"
+		"  - name: shop\n"
+		"    dsn: \"host=127.0.0.1 port=%d dbname=shop"
+		" user=backfilld\"\n"
+		"    runner: \"%s\"\n"
+		"    " LAG_EXPECTED "\n" PATIENT LAG_PACE,
+		proxy_port(proxy),
+		cluster_conninfo(shop.cluster, "shop", NULL));
+	far = daemon_start_yaml(shop.cluster, yaml.data);
+	text_close(&yaml);
+}
+
+/* All answers come, each of them when what it tells is old: after a while to
+ * the server and the same back. */
+static void test_every_answer_is_late(void **state)
+{
+	static const char looks[] = "SELECT xmin FROM backfill.budget";
+	const struct proxy_rule rule = { .fault = PROXY_DELAY,
+		.side = PROXY_CLIENT,
+		.words = "backfill.standbys",
+		.delay_ms = 1200 };
+	int64_t job = lag_submit("late");
+
+	(void)state;
+	proxy = proxy_start(
+		cluster_dir(shop.cluster), cluster_port(shop.cluster));
+	proxy_arm(proxy, &rule);
+	start_far_daemon();
+	lag_wait_held(job,
+		"^held: replay lag is unknown: (not measured yet|no sample for"
+		" [0-9.]+ s) -> goes on when it is known and below 1 s$");
+	for (int i = 0; i < 3; i++) {
+		sql_wait(shop.db, SHOP_WAIT_SECONDS, "SELECT (%s) <> '%s'",
+			looks, sql_text(shop.db, "%s", looks));
+		assert_int_equal(batches(job), 0);
+	}
+	assert_int_equal(proxy_count(proxy), 1);
+}
+
 /* It comes back each time, to a standby that lags as before. */
 static void test_control_connection_is_cut_again_and_again(void **state)
 {
@@ -209,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_control_connection_stays_away),
 		TEST(test_control_connection_is_silent),
+		TEST(test_every_answer_is_late),
 		TEST(test_control_connection_is_cut_again_and_again),
 		TEST(test_cuts_while_the_job_runs),
 		TEST(test_server_restarted),

@@ -159,6 +159,11 @@ static void test_optional_standby_that_never_comes(void **state)
 	assert_non_null(strstr(daemon_log(d),
 		"held: replay lag of standby \"reporting\" is unknown:"
 		" not connected -> goes on when it is known and below 1 s"));
+
+	/* After an idle while nobody knows, and it may come again. */
+	job = lag_submit("missing_again");
+	lag_wait_held(job, LAG_UNKNOWN("reporting", "not connected"));
+	lag_finish("missing_again", job);
 }
 
 /* While it is there its lag counts; when it is gone it does for a while. */
