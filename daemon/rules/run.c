@@ -449,7 +449,7 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 	case RUN_DRY_RUN:
 		return run_leave(r, RUN_FINISH_JOB);
 	case RUN_PACE:
-		return run_on_paced(r, ev);
+		return run_on_paced(r);
 	case RUN_WAIT:
 		return on_waited(r, ev);
 	case RUN_DISCONNECT:
@@ -467,9 +467,8 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 	return RUN_END;
 }
 
-enum run_action run_step(struct run *r, const struct run_event *ev)
+static enum run_action decide(struct run *r, const struct run_event *ev)
 {
-	run_note_pace(r, ev);
 	/* A wait and a disconnect always end well. */
 	if (ev->error != NULL && run_current(r) != RUN_WAIT &&
 		run_current(r) != RUN_PACE &&
@@ -483,4 +482,16 @@ enum run_action run_step(struct run *r, const struct run_event *ev)
 		return run_release(r, "the daemon stops");
 	}
 	return on_well(r, ev);
+}
+
+/* Who waits for the pacer asks no server, which would say so. */
+enum run_action run_step(struct run *r, const struct run_event *ev)
+{
+	enum run_action next;
+
+	run_note_pace(r, ev);
+	next = decide(r, ev);
+	return next == RUN_PACE && ev->stopped_by != NULL
+		? run_release(r, ev->stopped_by)
+		: next;
 }

@@ -25,7 +25,7 @@ void run_note_pace(struct run *r, const struct run_event *ev);
 void run_note_rows(struct run *r, int64_t rows_changed);
 /* The next action, or RUN_PACE in its place. */
 enum run_action run_paced(struct run *r, enum run_action next);
-enum run_action run_on_paced(struct run *r, const struct run_event *ev);
+enum run_action run_on_paced(struct run *r);
 /* Rows of the next window by max_rows_per_second, at most usual. */
 int64_t run_pace_limit(const struct run *r, int64_t usual);
 
