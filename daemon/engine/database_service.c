@@ -16,7 +16,7 @@ void database_move(struct database *db, enum database_state state)
 {
 	uint64_t now_ms = uv_now(db->host.loop);
 
-	sm_move(&db->state, state);
+	sm_move(&db->state, (int)state);
 	db->pulse.state_ms = now_ms;
 	if (state == SERVING) {
 		db->pulse.heartbeat_ms = now_ms;
