@@ -140,14 +140,15 @@ static int64_t limit_of(const struct pacer *p, const struct pacer_client *c)
 			       : p->host->config->max_replication_lag_ms;
 }
 
-/* The configuration may have been read again. */
+/* The configuration may have been read again. Who is held writes nothing: its
+ * limit is no matter of the others. */
 static void take_limits(struct pacer *p)
 {
 	const struct config *config = p->host->config;
 	int64_t lowest = INT64_MAX;
 
 	for (struct pacer_client *c = p->clients; c != NULL; c = c->next) {
-		if (limit_of(p, c) < lowest) {
+		if (!c->is_held && limit_of(p, c) < lowest) {
 			lowest = limit_of(p, c);
 		}
 	}
@@ -348,6 +349,7 @@ struct pacer_answer pacer_ask(
 		&p->pace, now_ms, limit_of(p, c), c->is_held, reason);
 	c->is_held = answer.held != 0;
 	answer.wait_ms = pace_wait_ms(&p->pace, now_ms);
+	pace_describe(&p->pace, answer.paced_by, sizeof answer.paced_by);
 	answer.max_wal_bytes = pace_batch_bytes(&p->pace);
 	return answer;
 }

@@ -166,6 +166,8 @@ static void ask_pacer(struct runner *r, struct run_event *ev)
 	r->held_causes = answer.held;
 	ev->held_by = answer.held != 0 ? r->held_by.data : NULL;
 	ev->pace_ms = answer.wait_ms;
+	(void)snprintf(r->paced_by, sizeof r->paced_by, "%s", answer.paced_by);
+	ev->paced_by = r->paced_by;
 	ev->max_batch_wal_bytes = answer.max_wal_bytes;
 	ev->stopped_by = r->stopped_by;
 }
@@ -349,11 +351,8 @@ void runner_wake(struct runner *r, int cancelled, const char *why_not)
 	if (r->abandoned || r->ended) {
 		return;
 	}
-	/* Any other action asks the server, which knows best. */
-	if (run_current(&r->run) == RUN_PACE) {
-		free(r->stopped_by);
-		r->stopped_by = mem_strdup(why_not);
-	}
+	free(r->stopped_by);
+	r->stopped_by = mem_strdup(why_not);
 	end_pause(r);
 	if (cancelled) {
 		runner_cancel(r);

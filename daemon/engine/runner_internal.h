@@ -22,6 +22,7 @@ struct runner {
 	unsigned held_causes;	   /* 0: it did not hold */
 	unsigned held_causes_told; /* in the log */
 	uint64_t held_told_ms;	   /* when the text was renewed */
+	char paced_by[160];
 	char *stopped_by; /* why the job may run no more; NULL: it may */
 	struct pgc *conn; /* the runner connection, or NULL */
 

@@ -285,6 +285,15 @@ double pace_allowed(const struct pace *p)
 		within(LEAST_FACTOR, 2 * (1 - p->lag), MOST_FACTOR);
 }
 
+void pace_describe(const struct pace *p, char *buffer, size_t size)
+{
+	(void)snprintf(buffer, size,
+		"the standbys allow %.0f kB/s of WAL: replay lag %.1f s, limit"
+		" %g s",
+		pace_allowed(p) / 1000, p->lag * seconds(p->limit_ms),
+		seconds(p->limit_ms));
+}
+
 static void pay_off(struct pace *p, uint64_t now_ms)
 {
 	double paid = pace_allowed(p) * seconds((int64_t)(now_ms - p->debt_ms));

@@ -160,79 +160,13 @@ void run_all_is_well(struct run *r)
 	r->reason[0] = '\0';
 }
 
-/* The job's own, else the configuration's. */
-static struct size_limits job_limits(
-	const struct run *r, const struct run_event *ev)
-{
-	struct size_limits limits = r->limits.size;
-
-	if (ev->max_batch_rows > 0) {
-		limits.max_rows = ev->max_batch_rows;
-	}
-	if (ev->batch_rows > 0) {
-		limits.first_rows = ev->batch_rows;
-	}
-	if (limits.first_rows > limits.max_rows) {
-		limits.first_rows = limits.max_rows;
-	}
-	if (ev->target_us > 0) {
-		limits.target_us = ev->target_us;
-	}
-	if (r->pace.max_wal_bytes > 0 &&
-		limits.max_wal_bytes > r->pace.max_wal_bytes) {
-		limits.max_wal_bytes = r->pace.max_wal_bytes;
-	}
-	run_spare_others(r, &limits);
-	/* Half of what would cancel it: the time of batches scatters. */
-	if (ev->wait_cap_us > 0 && limits.target_us > ev->wait_cap_us / 2) {
-		limits.target_us = ev->wait_cap_us / 2;
-	}
-	return limits;
-}
-
-static int64_t up_to_canary(const struct run *r, int64_t limit, int64_t left)
-{
-	if (r->rows_left > 0 && limit > left) {
-		limit = left;
-	}
-	return limit > 0 ? run_pace_limit(r, limit) : 1;
-}
-
-/* Rows that the next window may have. */
-static int64_t window_limit(const struct run *r, int64_t rows_left)
-{
-	return up_to_canary(
-		r, run_bisect_limit(&r->bisect, r->size.rows), rows_left);
-}
-
-enum run_action run_read_hole(struct run *r)
-{
-	/* Rows that refer to each other may have to go together. */
-	int64_t usual = r->holes_descend && r->held_hole != r->hole.id
-		? r->size.limits.max_rows
-		: RUN_HOLE_ROWS;
-
-	if (r->has_blocked && !r->holes_descend && usual > r->size.rows) {
-		usual = r->size.rows;
-	}
-	r->limit = up_to_canary(
-		r, run_bisect_limit(&r->bisect, usual), r->rows_left);
-	return run_move(r, RUN_READ_HOLE);
-}
-
-enum run_action run_read_window(struct run *r)
-{
-	r->limit = window_limit(r, r->rows_left);
-	return run_move(r, RUN_READ_WINDOW);
-}
-
 /* The batch reads the window after it, as if it had gone well. */
 static enum run_action send_batch(struct run *r)
 {
 	struct run_bisect now = r->bisect;
 
 	run_bisect_passed(&r->bisect, r->window_rows);
-	r->next_limit = window_limit(r, r->rows_left - r->window_rows);
+	r->next_limit = run_window_limit(r, r->rows_left - r->window_rows);
 	r->bisect = now;
 	return run_move(r, RUN_BATCH);
 }
@@ -247,7 +181,7 @@ static enum run_action start_barrier(struct run *r)
 
 static void load_checkpoint(struct run *r, const struct run_event *ev)
 {
-	struct size_limits limits = job_limits(r, ev);
+	struct size_limits limits = run_job_limits(r, ev);
 
 	r->seq = ev->seq;
 	r->pass = ev->pass;
@@ -318,7 +252,7 @@ static enum run_action on_begun(struct run *r, const struct run_event *ev)
 
 static int is_too_large(const struct run *r)
 {
-	return (double)window_limit(r, r->rows_left) <
+	return (double)run_window_limit(r, r->rows_left) <
 		0.75 * (double)r->window_rows ||
 		(r->rows_left > 0 && r->window_rows > r->rows_left);
 }
@@ -341,7 +275,7 @@ static enum run_action on_window(struct run *r, const struct run_event *ev)
 
 static enum run_action on_batch_done(struct run *r, const struct run_event *ev)
 {
-	struct size_limits limits = job_limits(r, ev);
+	struct size_limits limits = run_job_limits(r, ev);
 
 	run_all_is_well(r);
 	r->seq++;
@@ -449,7 +383,7 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 	case RUN_DRY_RUN:
 		return run_leave(r, RUN_FINISH_JOB);
 	case RUN_PACE:
-		return run_on_paced(r, ev);
+		return run_on_paced(r);
 	case RUN_WAIT:
 		return on_waited(r, ev);
 	case RUN_DISCONNECT:
@@ -467,9 +401,8 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 	return RUN_END;
 }
 
-enum run_action run_step(struct run *r, const struct run_event *ev)
+static enum run_action decide(struct run *r, const struct run_event *ev)
 {
-	run_note_pace(r, ev);
 	/* A wait and a disconnect always end well. */
 	if (ev->error != NULL && run_current(r) != RUN_WAIT &&
 		run_current(r) != RUN_PACE &&
@@ -483,4 +416,16 @@ enum run_action run_step(struct run *r, const struct run_event *ev)
 		return run_release(r, "the daemon stops");
 	}
 	return on_well(r, ev);
+}
+
+/* Who waits for the pacer asks no server, which would say so. */
+enum run_action run_step(struct run *r, const struct run_event *ev)
+{
+	enum run_action next;
+
+	run_note_pace(r, ev);
+	next = decide(r, ev);
+	return next == RUN_PACE && ev->stopped_by != NULL
+		? run_release(r, ev->stopped_by)
+		: next;
 }

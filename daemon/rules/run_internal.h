@@ -1,5 +1,4 @@
-/* run_internal.h: what run.c, run_holes.c, run_bisect.c, run_blocking.c,
- * run_pace.c and run_trouble.c share. */
+/* run_internal.h: what run.c and run_*.c share. */
 #ifndef BACKFILL_RULES_RUN_INTERNAL_H
 #define BACKFILL_RULES_RUN_INTERNAL_H
 
@@ -12,10 +11,18 @@
 enum run_action run_move(struct run *r, enum run_action next);
 /* Something worked: no trouble, no reason. */
 void run_all_is_well(struct run *r);
-enum run_action run_read_window(struct run *r);
-enum run_action run_read_hole(struct run *r);
 /* Go on with the walk or the sweep. */
 enum run_action run_walk(struct run *r);
+
+/* run_window.c */
+
+/* Of batches: the job's own, else the configuration's. */
+struct size_limits run_job_limits(
+	const struct run *r, const struct run_event *ev);
+/* Rows that the next window may have, where so many are left to the canary. */
+int64_t run_window_limit(const struct run *r, int64_t rows_left);
+enum run_action run_read_window(struct run *r);
+enum run_action run_read_hole(struct run *r);
 
 /* run_pace.c */
 
@@ -25,7 +32,7 @@ void run_note_pace(struct run *r, const struct run_event *ev);
 void run_note_rows(struct run *r, int64_t rows_changed);
 /* The next action, or RUN_PACE in its place. */
 enum run_action run_paced(struct run *r, enum run_action next);
-enum run_action run_on_paced(struct run *r, const struct run_event *ev);
+enum run_action run_on_paced(struct run *r);
 /* Rows of the next window by max_rows_per_second, at most usual. */
 int64_t run_pace_limit(const struct run *r, int64_t usual);
 

@@ -29,6 +29,7 @@ void run_note_pace(struct run *r, const struct run_event *ev)
 {
 	r->pace.now_ms = ev->now_ms;
 	r->pace.held_by = ev->held_by;
+	r->pace.paced_by = ev->paced_by;
 	r->pace.allowed_ms = ev->now_ms + ev->pace_ms;
 	r->pace.max_wal_bytes = ev->max_batch_wal_bytes;
 }
@@ -105,10 +106,8 @@ static void pause(struct run *r, uint64_t ms)
 			(unsigned long long)(ms / 1000),
 			(long long)r->pace.max_rows_per_second);
 	} else {
-		run_set_reason(r,
-			"paced: the next batch in %llu s, at the rate that the"
-			" standbys allow",
-			(unsigned long long)(ms / 1000));
+		run_set_reason(r, "paced: the next batch in %llu s (%s)",
+			(unsigned long long)(ms / 1000), r->pace.paced_by);
 	}
 }
 
@@ -132,10 +131,7 @@ enum run_action run_paced(struct run *r, enum run_action next)
 	return next;
 }
 
-enum run_action run_on_paced(struct run *r, const struct run_event *ev)
+enum run_action run_on_paced(struct run *r)
 {
-	if (ev->stopped_by != NULL) {
-		return run_release(r, ev->stopped_by);
-	}
 	return run_move(r, r->pace.next);
 }

@@ -38,6 +38,7 @@ void pacer_leave(struct pacer *p, struct pacer_client *c);
 struct pacer_answer {
 	unsigned held; /* 0: no; else the same while the causes are */
 	uint64_t wait_ms;
+	char paced_by[160];    /* what the rate is, and why */
 	int64_t max_wal_bytes; /* of a batch; 0: no bound */
 };
 

@@ -77,8 +77,10 @@ struct run_event {
 	 * may write, 0: no bound. */
 	const char *held_by;
 	uint64_t pace_ms;
+	const char *paced_by; /* why then */
 	int64_t max_batch_wal_bytes;
-	/* RUN_PACE: why the job may run no more; NULL: it may. */
+	/* Why the job may run no more; NULL: it may, as far as is known. A
+	 * batch that begins finds out by itself. */
 	const char *stopped_by;
 
 	/* RUN_ATTACH; RUN_BEGIN: hi, finished; RUN_FINISH_RANGE: finished,
@@ -156,8 +158,9 @@ struct run_aside {
 
 /* What keeps the next batch waiting. */
 struct run_pace {
-	uint64_t now_ms;	  /* of the event, as the next three */
-	const char *held_by;	  /* lent by it */
+	uint64_t now_ms;     /* of the event, as the next four */
+	const char *held_by; /* lent by it, as the next */
+	const char *paced_by;
 	uint64_t allowed_ms;	  /* when the pacer allows a batch */
 	uint64_t rows_allowed_ms; /* when max_rows_per_second does */
 	int64_t max_wal_bytes;

@@ -85,8 +85,9 @@ static void test_shared_with_another_daemon(void **state)
 	start_daemon(1e6);
 	job = submit("shared");
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
-		"SELECT reason ~ '^paced: the next batch in [0-9]+ s, at the"
-		" rate that the standbys allow$' FROM backfill.jobs"
+		"SELECT reason ~ '^paced: the next batch in [0-9]+ s \\(the"
+		" standbys allow [0-9]+ kB/s of WAL: replay lag [0-9.]+ s,"
+		" limit [0-9.]+ s\\)$' FROM backfill.jobs"
 		" WHERE id = %lld",
 		(long long)job);
 	sql_exec(shop.db,

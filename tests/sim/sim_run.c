@@ -219,9 +219,7 @@ void sim_run_wake(struct sim *w, int seat, int is_stopped, int is_cancelled)
 	if (run->serial == 0) {
 		return;
 	}
-	if (run_current(&run->core) == RUN_PACE) {
-		run->is_stopped = is_stopped;
-	}
+	run->is_stopped = is_stopped;
 	if (run_current(&run->core) == RUN_WAIT ||
 		run_current(&run->core) == RUN_PACE) {
 		/* Its timer, when it comes, finds another action or ends

@@ -203,6 +203,7 @@ static void test_no_standby(void **state)
 static void test_pause_follows_from_the_rate(void **state)
 {
 	uint64_t now_ms;
+	char text[160];
 
 	(void)state;
 	next.rate = 2e6;
@@ -223,6 +224,12 @@ static void test_pause_follows_from_the_rate(void **state)
 	assert_int_equal(pace_wait_ms(&p, now_ms + 60000), 1001);
 	/* A tenth of the limit. */
 	assert_int_equal(pace_batch_bytes(&p), 1500000);
+	sample_lag(2500);
+	p.rate = 2e6;
+	pace_describe(&p, text, sizeof text);
+	assert_string_equal(text,
+		"the standbys allow 2000 kB/s of WAL: replay lag 2.5 s, limit"
+		" 5 s");
 }
 
 static void test_allowed_falls_with_the_lag(void **state)

@@ -6,6 +6,12 @@
 
 static const char LAG[] = "held: lag";
 
+static void paced(struct drive *d, uint64_t ms)
+{
+	d->ev.pace_ms = ms;
+	d->ev.paced_by = "120 kB/s";
+}
+
 static void held(struct drive *d, const char *why)
 {
 	d->ev.held_by = why;
@@ -142,6 +148,19 @@ static void test_stops_while_held(void **state)
 		"ok -> release: job 7 is paused\n"
 		"ok -> end\n");
 	end(&d);
+
+	/* Heard of in another wait, after which it would be held. */
+	start_batches(&d);
+	job_fails(&d, "55P03");
+	text_reset(&d.trace);
+	held(&d, LAG);
+	d.ev.stopped_by = "job 7 is paused";
+	ok(&d);
+	expect_end(&d,
+		"ok -> disconnect\n"
+		"ok -> release: job 7 is paused\n"
+		"ok -> end\n");
+	end(&d);
 }
 
 /* What it waited for before is told again afterwards. */
@@ -202,21 +221,19 @@ static void test_paused_by_the_rate(void **state)
 
 	(void)state;
 	start_batches(&d);
-	d.ev.pace_ms = 120;
+	paced(&d, 120);
 	window(&d, 1000, "{2000}");
 	ok(&d);
-	d.ev.pace_ms = 5000;
+	paced(&d, 5000);
 	window(&d, 1000, "{3000}");
-	d.ev.pace_ms = 100;
+	paced(&d, 100);
 	ok(&d);
 	ok(&d);
 	expect(&d,
 		"ok -> pace 120 ms: \n"
 		"ok -> batch (1000..2000] seq 1\n"
-		"ok -> pace 1000 ms: paced: the next batch in 5 s, at the rate"
-		" that the standbys allow\n"
-		"ok -> pace 100 ms: paced: the next batch in 5 s, at the rate"
-		" that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 5 s (120 kB/s)\n"
+		"ok -> pace 100 ms: paced: the next batch in 5 s (120 kB/s)\n"
 		"ok -> batch (2000..3000] seq 2\n");
 	end(&d);
 }
@@ -230,7 +247,7 @@ static void test_long_pause_is_looked_at_again(void **state)
 	(void)state;
 	start_batches(&d);
 	for (int i = 0; i < 6; i++) {
-		d.ev.pace_ms = 320000 - (uint64_t)i * 1000;
+		paced(&d, 320000 - (uint64_t)i * 1000);
 		if (i == 0) {
 			window(&d, 1000, "{2000}");
 		} else {
@@ -239,18 +256,18 @@ static void test_long_pause_is_looked_at_again(void **state)
 	}
 	ok(&d);
 	expect(&d,
-		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
-		" rate that the standbys allow\n"
-		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
-		" rate that the standbys allow\n"
-		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
-		" rate that the standbys allow\n"
-		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
-		" rate that the standbys allow\n"
-		"ok -> pace 1000 ms: paced: the next batch in 320 s, at the"
-		" rate that the standbys allow\n"
-		"ok -> pace 1000 ms: paced: the next batch in 315 s, at the"
-		" rate that the standbys allow\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s"
+		" (120 kB/s)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s"
+		" (120 kB/s)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s"
+		" (120 kB/s)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s"
+		" (120 kB/s)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 320 s"
+		" (120 kB/s)\n"
+		"ok -> pace 1000 ms: paced: the next batch in 315 s"
+		" (120 kB/s)\n"
 		"ok -> batch (1000..2000] seq 1\n");
 	end(&d);
 }
@@ -342,21 +359,19 @@ static void test_shortest_pause_that_is_told(void **state)
 
 	(void)state;
 	start_batches(&d);
-	d.ev.pace_ms = 1999;
+	paced(&d, 1999);
 	window(&d, 1000, "{2000}");
 	assert_string_equal(d.r.reason, "");
-	d.ev.pace_ms = 2000;
+	paced(&d, 2000);
 	ok(&d);
-	assert_string_equal(d.r.reason,
-		"paced: the next batch in 2 s, at the rate that the standbys"
-		" allow");
+	assert_string_equal(
+		d.r.reason, "paced: the next batch in 2 s (120 kB/s)");
 	/* That of the next batch is another one. */
 	ok(&d);
-	d.ev.pace_ms = 2500;
+	paced(&d, 2500);
 	window(&d, 1000, "{3000}");
-	assert_string_equal(d.r.reason,
-		"paced: the next batch in 2 s, at the rate that the standbys"
-		" allow");
+	assert_string_equal(
+		d.r.reason, "paced: the next batch in 2 s (120 kB/s)");
 	end(&d);
 }
 
