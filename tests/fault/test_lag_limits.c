@@ -99,7 +99,13 @@ static void test_limit_of_the_job(void **state)
 	set_limit(strict, "'3s'");
 	other = lag_submit("other");
 	gate_wait("other");
-	lag_wait_signal("standby1", "value > 3");
+
+	/* The lowest of those at work, from when it is told. */
+	lag_wait_signal("standby1", "value > 3 AND limit_value = 3");
+	set_limit(other, "'2500ms'");
+	lag_wait_signal("standby1", "limit_value = 2.5");
+	set_limit(other, "NULL");
+	lag_wait_signal("standby1", "limit_value = 3");
 	gate_open();
 	lag_wait_held(strict,
 		"^held: replay lag [0-9]+(\\.[0-9])? s > 3 s on standby"
