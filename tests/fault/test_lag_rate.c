@@ -163,6 +163,39 @@ static void test_a_hold_is_logged_once(void **state)
 	lag_finish("once", job);
 }
 
+/* Somebody holds what the daemons share: each sample fails, which is said
+ * once, and no batch begins on an old one. */
+static void test_failing_samples_are_logged_once(void **state)
+{
+	static const char text[] = ": the standbys could not be looked at:"
+				   " 55P03: ";
+	struct daemon *d = lag_daemon(LAG_EXPECTED, LAG_DAEMON LAG_PACE);
+	int64_t job = lag_submit_at_gate("failing");
+	const char *first;
+	char before[256];
+
+	(void)state;
+	sql_exec(shop.db, "BEGIN; SELECT FROM backfill.budget FOR UPDATE");
+	daemon_wait_log(d, text, SHOP_WAIT_SECONDS);
+	lag_wait_signal("standby1", "age > '3s'");
+	gate_open();
+	lag_wait_held(job,
+		"^held: replay lag is unknown: no sample for [0-9.]+ s"
+		" -> goes on when it is known and below 1 s$");
+	(void)snprintf(before, sizeof before, "%s",
+		sql_text(shop.db,
+			"SELECT reason FROM backfill.jobs WHERE id = %lld",
+			(long long)job));
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT reason <> '%s' FROM backfill.jobs WHERE id = %lld",
+		before, (long long)job);
+	first = strstr(daemon_log(d), text);
+	assert_non_null(first);
+	assert_null(strstr(first + 1, text));
+	sql_exec(shop.db, "COMMIT");
+	lag_finish("failing", job);
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, lag_clean)
 
 int main(void)
@@ -173,6 +206,7 @@ int main(void)
 		TEST(test_next_job_takes_the_rate),
 		TEST(test_idle_daemon_asks_nothing),
 		TEST(test_a_hold_is_logged_once),
+		TEST(test_failing_samples_are_logged_once),
 	};
 
 	return cmocka_run_group_tests(tests, lag_start, lag_stop);
