@@ -44,14 +44,6 @@ void pace_forget(struct pace *p)
 
 /* ---- hold ---- */
 
-static int is_left_out(
-	const struct pace *p, const struct lag_standby *s, uint64_t now_ms)
-{
-	return s->is_optional && s->cause != LAG_KNOWN &&
-		s->cause != LAG_NOT_SAMPLED &&
-		(int64_t)(now_ms - s->known_at_ms) >= p->optional_timeout_ms;
-}
-
 /* Behind by at least so much is enough to know. */
 int pace_knows(const struct lag_standby *s, int64_t limit_ms)
 {
@@ -59,10 +51,19 @@ int pace_knows(const struct lag_standby *s, int64_t limit_ms)
 		(s->cause == LAG_NOT_MEASURED && s->lag_ms > limit_ms);
 }
 
+/* One of which too much is known to be behind stays. */
+static int is_left_out(const struct pace *p, const struct lag_standby *s,
+	uint64_t now_ms, int64_t limit_ms)
+{
+	return s->is_optional && !pace_knows(s, limit_ms) &&
+		s->cause != LAG_NOT_SAMPLED &&
+		(int64_t)(now_ms - s->known_at_ms) >= p->optional_timeout_ms;
+}
+
 int pace_holds(const struct pace *p, const struct lag_standby *s,
 	uint64_t now_ms, int64_t limit_ms, int was_held)
 {
-	if (is_left_out(p, s, now_ms)) {
+	if (is_left_out(p, s, now_ms, limit_ms)) {
 		return 0;
 	}
 	return !pace_knows(s, limit_ms) || s->lag_ms > limit_ms ||
@@ -220,9 +221,11 @@ static void adjust_rate(struct pace *p, const struct pace_sample *s)
 	double lag;
 
 	if (worst == p->count || p->limit_ms <= 0) {
-		/* What it replays until it is known again took longer than
-		 * the time between two samples. */
+		/* Who begins a batch now has left all of them out. What one
+		 * replays until it is known again took longer than the time
+		 * between two samples. */
 		p->worst = p->count;
+		p->lag = 0;
 		return;
 	}
 	lag = (double)p->standbys[worst].lag_ms / (double)p->limit_ms;
@@ -308,9 +311,20 @@ void pace_spend(struct pace *p, uint64_t now_ms, int64_t wal_bytes)
 	p->debt += wal_bytes > 0 ? (double)wal_bytes : 0;
 }
 
+/* Nobody is spared by a pause. */
+static int are_all_left_out(const struct pace *p, uint64_t now_ms)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (!is_left_out(p, &p->standbys[i], now_ms, p->limit_ms)) {
+			return 0;
+		}
+	}
+	return 1;
+}
+
 uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms)
 {
-	if (p->count == 0) {
+	if (are_all_left_out(p, now_ms)) {
 		return 0;
 	}
 	pay_off(p, now_ms);

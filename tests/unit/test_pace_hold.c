@@ -136,6 +136,52 @@ static void test_optional_standby_that_lags(void **state)
 	assert_true(pace_is_held(&p, next.now_ms, LIMIT_MS, 0, &reason) != 0);
 }
 
+/* Behind by more than the limit since the first look: for how long is unknown,
+ * and that it is too long is not. */
+static void test_far_behind_is_not_left_out(void **state)
+{
+	(void)state;
+	p.optional_timeout_ms = 1000;
+	sample();
+	samples[1].replay_lsn = 500;
+	pace_forget(&p);
+	for (int i = 0; i < 30; i++) {
+		sample();
+	}
+	assert_int_equal(standbys[1].cause, LAG_NOT_MEASURED);
+	expect_held(1,
+		"held: replay lag 14.5 s > 5 s on standby \"reporting\" ->"
+		" goes on below 2.5 s");
+}
+
+/* It lags, goes, and is left out: nothing is left of its lag. */
+static void test_rate_recovers_without_it(void **state)
+{
+	(void)state;
+	pace_init(&p, &standbys[1], 1);
+	p.limit_ms = LIMIT_MS;
+	p.optional_timeout_ms = 1000;
+	next.standbys = &samples[1];
+	sample();
+	next.lsn += 100;
+	samples[1].replay_lag_ms = 9000;
+	sample();
+	assert_true(pace_allowed(&p) < 400000);
+	samples[1].connections = 0;
+	for (int i = 0; i < 4; i++) {
+		sample();
+	}
+	expect_free(1);
+	assert_true(pace_allowed(&p) > 1e6);
+	/* Nobody is spared by a pause. */
+	pace_spend(&p, next.now_ms, 100 << 20);
+	assert_int_equal(pace_wait_ms(&p, next.now_ms), 0);
+	samples[1].connections = 1;
+	samples[1].replay_lsn = next.lsn;
+	sample();
+	assert_true(pace_wait_ms(&p, next.now_ms) > 0);
+}
+
 /* Left out, it slows nobody down: not by what is known of it at least, and
  * not by what was known before the connection was lost. */
 static void test_left_out_of_the_rate(void **state)
@@ -281,6 +327,8 @@ int main(void)
 		TEST(test_optional_standby_that_never_comes),
 		TEST(test_optional_standby_that_catches_up),
 		TEST(test_optional_standby_that_lags),
+		TEST(test_far_behind_is_not_left_out),
+		TEST(test_rate_recovers_without_it),
 		TEST(test_left_out_of_the_rate),
 		TEST(test_history_is_forgotten),
 		TEST(test_silence_is_forgotten),
