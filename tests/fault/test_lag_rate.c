@@ -142,6 +142,7 @@ static void test_a_hold_is_logged_once(void **state)
 {
 	struct daemon *d = lag_daemon(LAG_EXPECTED, LAG_DAEMON LAG_PACE);
 	int64_t job = lag_submit_at_gate("once");
+	static const char lags[] = " s > 2 s on standby \"standby1\" -> ";
 	const char *first;
 
 	(void)state;
@@ -156,9 +157,10 @@ static void test_a_hold_is_logged_once(void **state)
 			(long long)job),
 		(long long)job);
 	lag_wait_held(job, LAG_ABOVE("standby1"));
-	first = strstr(daemon_log(d), ": held: replay lag ");
+	/* Before, it may have been unknown for a moment. */
+	first = strstr(daemon_log(d), lags);
 	assert_non_null(first);
-	assert_null(strstr(first + 1, ": held: replay lag "));
+	assert_null(strstr(first + 1, lags));
 	cluster_resume_replay(lag_standby);
 	lag_finish("once", job);
 }
