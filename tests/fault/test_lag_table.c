@@ -117,6 +117,26 @@ static void test_frozen_receiver(void **state)
 	lag_finish("frozen", job);
 }
 
+/* Frozen while nothing was replayed, so that the server says no lag at all,
+ * and goes on to say none: only our own measure tells. */
+static void test_receiver_frozen_while_idle(void **state)
+{
+	int64_t job;
+
+	(void)state;
+	effects_make_table(shop.app, "unsaid", LAG_ROWS);
+	(void)lag_daemon(LAG_EXPECTED,
+		"daemon: {lease: 10min, poll_interval: 10min}\n" LAG_PACE);
+	wait_shown("standby1", "replay_lag IS NULL AND state = 'streaming'");
+	lag_freeze_receiver();
+	job = effects_submit(shop.app, "unsaid", "unsaid", LAG_BATCH, NULL);
+	lag_wait_held(job, LAG_ABOVE("standby1"));
+	wait_shown("standby1", "replay_lag IS NULL AND state = 'streaming'");
+	lag_assert_still(job, 0);
+	lag_thaw_receiver();
+	lag_finish("unsaid", job);
+}
+
 /* ---- is not there */
 
 static void halt(void)
@@ -269,6 +289,7 @@ int main(void)
 		TEST(test_replay_paused_before),
 		TEST(test_replay_paused_in_mid_job),
 		TEST(test_frozen_receiver),
+		TEST(test_receiver_frozen_while_idle),
 		TEST(test_vanished_and_rejoined),
 		TEST(test_stopped_before),
 		TEST(test_name_that_never_appears),
