@@ -13,8 +13,14 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	from_clause text,
 	where_clause text,
 	key_columns text[],
+	archive_table text,
+	object_name text,
+	definition text,
 	run_as name NOT NULL,
 
+	plan text,
+	undo text,
+	undoes bigint,
 	depends_on bigint[],
 	hold boolean NOT NULL DEFAULT false,
 	run_after timestamptz,
@@ -58,7 +64,8 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	CONSTRAINT jobs_name_key UNIQUE (name)
 ) WITH (fillfactor = 80);
 
--- One job of the batch kinds per table.
+-- One job per table, of whatever kind: two builds of indexes of one table
+-- would be each other's deadlock.
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_running_target_key
 	ON backfill.jobs (target_oid) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS jobs_open_idx
@@ -72,7 +79,8 @@ COMMENT ON TABLE backfill.jobs IS
 COMMENT ON COLUMN backfill.jobs.id IS 'Number of the job, by the system.';
 COMMENT ON COLUMN backfill.jobs.name IS
 	'Unique; default made from kind, target and id. Submitting twice is ON CONFLICT (name) DO NOTHING.';
-COMMENT ON COLUMN backfill.jobs.kind IS 'What is done: update, delete.';
+COMMENT ON COLUMN backfill.jobs.kind IS
+	'What is done: update, delete; add_column, drop_column, add_check, add_foreign_key, validate_constraint, set_not_null, create_index, drop_index, reindex, ddl.';
 COMMENT ON COLUMN backfill.jobs.target IS
 	'Table; resolved to schema.table under the submitter''s search_path when it exists.';
 COMMENT ON COLUMN backfill.jobs.set_clause IS
@@ -83,6 +91,18 @@ COMMENT ON COLUMN backfill.jobs.where_clause IS
 	'Which rows: one boolean expression; NULL: all, which a delete must say as true. The target is known in it by its bare table name.';
 COMMENT ON COLUMN backfill.jobs.key_columns IS
 	'Columns of the unique btree index that is walked; NULL: the primary key, else a unique, not null, immediate, valid, non-partial one.';
+COMMENT ON COLUMN backfill.jobs.archive_table IS
+	'For kind delete: the rows go into this table in the transaction that deletes them; it has the target''s columns by name. NULL: they are gone.';
+COMMENT ON COLUMN backfill.jobs.object_name IS
+	'For the schema kinds: the column, constraint or index that is made, changed or dropped.';
+COMMENT ON COLUMN backfill.jobs.definition IS
+	'For the schema kinds: of add_column what follows the name; of add_check CHECK (…); of add_foreign_key FOREIGN KEY (…) REFERENCES …; of create_index [UNIQUE] [USING method] (…) and what may follow; of set_not_null the CHECK to drop afterwards; of ddl statements, which commit together.';
+COMMENT ON COLUMN backfill.jobs.plan IS
+	'Name of the plan that the job is a step of: the prefix of its recipe. NULL: none.';
+COMMENT ON COLUMN backfill.jobs.undo IS
+	'What plan_down() needs to take the step back: of ddl the statements, of drop_column and drop_index the definition.';
+COMMENT ON COLUMN backfill.jobs.undoes IS
+	'Id of the job that this one takes back: it does nothing when that one changed nothing. NULL: none.';
 COMMENT ON COLUMN backfill.jobs.run_as IS
 	'Login whose rights the job has; default current_user. Never a superuser; a role that the submitter may become, and a member of backfill_submit.';
 COMMENT ON COLUMN backfill.jobs.depends_on IS
@@ -182,6 +202,8 @@ CREATE TABLE IF NOT EXISTS backfill.ranges (
 	batch_ms bigint,
 	pause_ms bigint,
 	paced_ms bigint NOT NULL DEFAULT 0,
+	step text,
+	notes jsonb NOT NULL DEFAULT '{}',
 	PRIMARY KEY (job_id, number)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
 	autovacuum_vacuum_threshold = 200);
@@ -251,6 +273,10 @@ COMMENT ON COLUMN backfill.ranges.pause_ms IS
 	'Time between the last two batches, in milliseconds.';
 COMMENT ON COLUMN backfill.ranges.paced_ms IS
 	'Time between batches in all, in milliseconds, while a runner was connected: paced, held, or waiting for others.';
+COMMENT ON COLUMN backfill.ranges.step IS
+	'Of the schema kinds: the statement that is run, or was run last.';
+COMMENT ON COLUMN backfill.ranges.notes IS
+	'Of the schema kinds, what a resumed job must know: changed, whether anything was done; attempts; looked, whether no row was in the way.';
 
 -- No foreign key to jobs: its check would lock the jobs row in the batch.
 CREATE TABLE IF NOT EXISTS backfill.holes (

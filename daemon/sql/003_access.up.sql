@@ -21,6 +21,11 @@ SET LOCAL ROLE backfill_owner;
 --   BF029 rows were still written, and on_residue = fail
 --   BF030 a cascade has no index on the child's side
 --   BF031 a row alone blocks others beyond max_blocking_time
+--   BF032 the step would rewrite the table, or read it under a lock
+--   BF033 rows are in the way of a constraint or unique index
+--   BF034 an object of the name exists and is another one
+--   BF035 a plan of the name exists and is another one
+--   BF036 the step cannot be taken back
 
 -- Whether current_user may see and steer what run_as may do. A role that
 -- was dropped is nobody's.
@@ -53,7 +58,8 @@ GRANT SELECT,
 		lock_timeout, statement_timeout, synchronous_commit,
 		pause_after_rows, max_rows_per_second, max_replication_lag,
 		on_row_error, max_row_errors, on_residue,
-		dry_run),
+		dry_run, archive_table, object_name, definition, plan, undo,
+		undoes),
 	UPDATE (run_window, priority, batch_rows, max_batch_rows,
 		target_batch_time, lock_timeout, statement_timeout,
 		synchronous_commit, pause_after_rows, max_rows_per_second,

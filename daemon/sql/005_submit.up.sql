@@ -119,8 +119,11 @@ BEGIN
 		NEW.target_batch_time, '10ms', '1min');
 	PERFORM backfill.check_interval('lock_timeout',
 		NEW.lock_timeout, '10ms', '10s');
+	-- An index may take a day, and makes nobody wait.
 	PERFORM backfill.check_interval('statement_timeout',
-		NEW.statement_timeout, '100ms', '1h');
+		NEW.statement_timeout, '100ms',
+		CASE WHEN backfill.is_schema_kind(NEW.kind) THEN '7 days'::interval
+			ELSE '1h' END);
 	PERFORM backfill.check_word('synchronous_commit', NEW.synchronous_commit,
 		ARRAY['off', 'local', 'remote_write', 'on', 'remote_apply']);
 	RETURN NEW;
@@ -128,19 +131,6 @@ END
 $$;
 COMMENT ON FUNCTION backfill.jobs_check_settings() IS
 	'Trigger: refuses settings that are out of range (22023).';
-
--- What the kind does to the table: NULL when there is no such table.
-CREATE OR REPLACE FUNCTION backfill.may_change(role name, target oid,
-	kind text)
-RETURNS boolean LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT CASE kind
-		WHEN 'delete' THEN has_table_privilege(role, target, 'DELETE')
-		ELSE has_any_column_privilege(role, target, 'UPDATE') END
-$$;
-COMMENT ON FUNCTION backfill.may_change(name, oid, text) IS
-	'Whether the role has the privilege on the table that a job of this kind needs.';
 
 -- run_as is decided here, with the rights of the caller: current_user, so
 -- that a SECURITY DEFINER function of a low role that a high one calls
@@ -221,47 +211,6 @@ $$;
 COMMENT ON FUNCTION backfill.jobs_check_run_as(name, oid) IS
 	'Raises 42501 or 42704 unless the caller may submit a job with this run_as.';
 
-CREATE OR REPLACE FUNCTION backfill.jobs_check_clauses(kind text,
-	set_clause text, from_clause text, where_clause text)
-RETURNS void LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-	blanks CONSTANT text := E' \t\n\r';
-BEGIN
-	IF kind = 'delete' AND set_clause IS NOT NULL THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'a job of kind "delete" has no set_clause',
-			HINT = 'Leave it NULL, or submit a job of kind "update".';
-	END IF;
-	IF kind = 'delete' AND coalesce(btrim(where_clause, blanks), '') = '' THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'a job of kind "delete" needs a where_clause',
-			HINT = 'Write true to delete all rows.';
-	END IF;
-	IF kind = 'update' AND coalesce(btrim(set_clause, blanks), '') = '' THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'a job of kind "update" needs a set_clause',
-			HINT = 'Write what follows SET, such as $$ phone = '''' $$.';
-	END IF;
-	IF btrim(from_clause, blanks) = '' THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'from_clause is empty',
-			HINT = 'Leave it NULL when no other table is read.';
-	END IF;
-	IF btrim(where_clause, blanks) = '' THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = 'where_clause is empty',
-			HINT = 'Leave it NULL to change all rows.';
-	END IF;
-	PERFORM backfill.check_length('set_clause', set_clause, 1000000);
-	PERFORM backfill.check_length('from_clause', from_clause, 1000000);
-	PERFORM backfill.check_length('where_clause', where_clause, 1000000);
-END
-$function$;
-COMMENT ON FUNCTION backfill.jobs_check_clauses(text, text, text, text) IS
-	'Raises 22023 when a clause is missing, blank, too long or not for this kind.';
-
 -- With the rights of the caller, who depends on no job that it cannot see.
 -- The lock keeps prune() from removing one at this moment.
 CREATE OR REPLACE FUNCTION backfill.jobs_check_depends_on(ids bigint[])
@@ -303,20 +252,22 @@ AS $$
 DECLARE
 	schema_names name[];
 BEGIN
-	IF NEW.kind IS NULL OR NEW.kind NOT IN ('update', 'delete') THEN
-		RAISE EXCEPTION USING ERRCODE = '22023',
-			MESSAGE = format('unknown kind "%s"', NEW.kind),
-			HINT = 'Available values: update, delete.';
-	END IF;
+	PERFORM backfill.check_kind(NEW.kind);
 	IF coalesce(btrim(NEW.target), '') = '' THEN
 		RAISE EXCEPTION USING ERRCODE = '22023',
 			MESSAGE = 'a job needs a target',
 			HINT = 'Name a table in column "target".';
 	END IF;
-	PERFORM backfill.jobs_check_clauses(NEW.kind, NEW.set_clause,
-		NEW.from_clause, NEW.where_clause);
+	IF backfill.is_schema_kind(NEW.kind) THEN
+		PERFORM backfill.jobs_check_step(NEW);
+	ELSE
+		PERFORM backfill.jobs_check_clauses(NEW.kind, NEW.set_clause,
+			NEW.from_clause, NEW.where_clause);
+		PERFORM backfill.jobs_check_no_step(NEW);
+	END IF;
 	PERFORM backfill.check_length('name', NEW.name, 1000);
 	PERFORM backfill.check_length('target', NEW.target, 1000);
+	PERFORM backfill.check_length('plan', NEW.plan, 1000);
 	PERFORM backfill.check_length('key_columns', NEW.key_columns::text, 10000);
 	IF cardinality(NEW.key_columns) = 0
 		OR array_position(NEW.key_columns, NULL) IS NOT NULL
@@ -367,6 +318,9 @@ BEGIN
 	END IF;
 	IF NEW.depends_on IS NOT NULL THEN
 		PERFORM backfill.jobs_check_depends_on(NEW.depends_on);
+	END IF;
+	IF NEW.undoes IS NOT NULL THEN
+		PERFORM backfill.jobs_check_depends_on(ARRAY[NEW.undoes]);
 	END IF;
 
 	IF btrim(NEW.name) = '' THEN
@@ -452,9 +406,7 @@ GRANT EXECUTE ON FUNCTION
 	backfill.check_length(text, text, integer),
 	backfill.check_number(text, bigint, bigint, bigint),
 	backfill.check_word(text, text, text[]),
-	backfill.may_change(name, oid, text),
 	backfill.jobs_check_run_as(name, oid),
-	backfill.jobs_check_clauses(text, text, text, text),
 	backfill.jobs_check_depends_on(bigint[])
 	TO backfill_submit;
 
