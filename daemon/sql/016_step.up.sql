@@ -20,7 +20,8 @@ BEGIN
 			violation_sqlstate text,
 			violation_message text,
 			violation_hint text,
-			warnings text
+			warnings text,
+			notes jsonb
 		);
 	END IF;
 END
@@ -49,6 +50,8 @@ COMMENT ON COLUMN backfill.step.violation_hint IS
 	'Of look: what may help.';
 COMMENT ON COLUMN backfill.step.warnings IS
 	'What people should know, for an event; NULL: nothing.';
+COMMENT ON COLUMN backfill.step.notes IS
+	'What is to be kept in ranges.notes from the moment when it begins; NULL: nothing.';
 
 CREATE OR REPLACE FUNCTION backfill.step_table(j backfill.jobs)
 RETURNS oid LANGUAGE plpgsql STABLE
