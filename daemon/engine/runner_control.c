@@ -78,8 +78,10 @@ static void on_action_done(
 		ev.epoch = queue_read_epoch(request);
 	}
 	if (e == NULL && run_current(&r->run) == RUN_FINISH_JOB) {
-		log_info("job %lld (%s): no key and no hole is left -> %s",
-			(long long)r->claim.job_id, r->claim.name,
+		log_info("job %lld (%s): %s -> %s", (long long)r->claim.job_id,
+			r->claim.name,
+			r->job.is_schema_kind ? "nothing is left to do"
+					      : "no key and no hole is left",
 			queue_read_finished(request));
 	}
 	runner_done(r, &ev);

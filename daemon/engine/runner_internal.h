@@ -35,8 +35,8 @@ struct runner {
 	struct setlist columns;
 	struct preflight preflight;
 
-	struct text pieces;	/* the statements of a ddl job, a text[] */
-	char *lock_mode;	/* of the step in hand; NULL: none */
+	struct text pieces; /* the statements of a ddl job, a text[] */
+	char *lock_mode;    /* of the step in hand; NULL: none */
 	char *lock_tables;
 
 	/* Results that the event lends to the core. */

@@ -33,8 +33,9 @@ static struct work_step step_of(struct runner *r)
 		.leaving = r->run.schema.is_leaving,
 		.deadline_ms = r->run.schema.is_long
 			? LONG_DEADLINE_MS
-			: (uint64_t)(2 * (r->statement_timeout_ms +
-						r->job.statement_timeout_ms) +
+			: (uint64_t)(2 *
+					  (r->statement_timeout_ms +
+						  r->job.statement_timeout_ms) +
 				  DEADLINE_MARGIN_MS),
 	};
 

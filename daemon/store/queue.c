@@ -192,9 +192,8 @@ struct pgc_request *queue_lock_holders(int64_t me, int64_t job_id,
 		queue_number(&b, job_id), queue_number(&c, epoch), tables, mode,
 		queue_number(&d, older_ms) };
 
-	return queue_one(
-		"SELECT backfill.lock_holders($1::bigint, $2::bigint,"
-		" $3::bigint, $4::oid[], $5, $6::bigint)",
+	return queue_one("SELECT backfill.lock_holders($1::bigint, $2::bigint,"
+			 " $3::bigint, $4::oid[], $5, $6::bigint)",
 		6, values);
 }
 

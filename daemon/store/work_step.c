@@ -66,8 +66,8 @@ struct pgc_request *work_examine(
 	text_init(&sql);
 	text_addf(&sql,
 		"SELECT pg_catalog.set_config('lock_timeout', '%" PRId64
-		"', false), pg_catalog.set_config('statement_timeout', '%" PRId64
-		"', false)",
+		"', false), pg_catalog.set_config('statement_timeout', "
+		"'%" PRId64 "', false)",
 		s->lock_timeout_ms, s->statement_timeout_ms);
 	work_add_text(r, &sql);
 	add_enter(r, step);

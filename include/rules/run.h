@@ -34,10 +34,10 @@ enum run_action {
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_DRY_RUN,	  /* the report on a first batch */
 	RUN_EXAMINE,	  /* schema kinds: what is to be done next? */
-	RUN_GUARD,	  /* control: who holds the table? backfill.lock_holders */
-	RUN_STEP,	  /* do it, as way says */
-	RUN_PACE, /* pause_ms, then look again whether a batch may begin */
-	RUN_WAIT, /* pause_ms; may be woken early */
+	RUN_GUARD, /* control: who holds the table? backfill.lock_holders */
+	RUN_STEP,  /* do it, as way says */
+	RUN_PACE,  /* pause_ms, then look again whether a batch may begin */
+	RUN_WAIT,  /* pause_ms; may be woken early */
 	RUN_DISCONNECT, /* close the runner connection */
 	RUN_TAKE,	/* control: backfill.retake_range */
 	RUN_FINISH_JOB, /* control: backfill.finish_job */

@@ -159,8 +159,8 @@ struct work_examined {
 };
 
 /* Returns 0, or BF011 when another job has the table. */
-int work_read_examined(const struct pgc_request *r, struct work_examined *x,
-	struct err *e);
+int work_read_examined(
+	const struct pgc_request *r, struct work_examined *x, struct err *e);
 
 /* The step, when it fits into a transaction or nothing is left; whether that
  * is so. */
