@@ -112,7 +112,12 @@ static void test_every_column_of_jobs(void **state)
 #define FUNCTIONS                                                              \
 	" FROM pg_proc WHERE pronamespace = 'backfill'::regnamespace"          \
 	" AND proname IN ('pause', 'resume', 'cancel', 'retry', 'approve',"    \
-	" 'ensure_succeeded', 'stop_all', 'start_all', 'window_opens')"
+	" 'ensure_succeeded', 'stop_all', 'start_all', 'window_opens',"         \
+	" 'plan', 'plan_down', 'cancel_plan', 'dependents',"                   \
+	" 'plan_add_column', 'plan_set_not_null', 'plan_drop_column',"         \
+	" 'plan_rename_column', 'plan_add_check', 'plan_add_foreign_key',"     \
+	" 'plan_create_index', 'plan_drop_index', 'plan_reindex',"             \
+	" 'plan_ddl', 'plan_delete')"
 
 static void test_every_function_and_relation(void **state)
 {
