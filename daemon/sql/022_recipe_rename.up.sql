@@ -34,9 +34,9 @@ DECLARE
 	takes_new boolean := NEW.%2$I IS NOT NULL;
 BEGIN
 	IF TG_OP = 'UPDATE' THEN
-		IF ROW(NEW.%2$I) *<> ROW(OLD.%2$I) THEN
+		IF record_image_ne(ROW(NEW.%2$I), ROW(OLD.%2$I)) THEN
 			takes_new := true;
-		ELSIF ROW(NEW.%1$I) *<> ROW(OLD.%1$I) THEN
+		ELSIF record_image_ne(ROW(NEW.%1$I), ROW(OLD.%1$I)) THEN
 			takes_new := false;
 		ELSIF takes_new THEN
 			RETURN NEW;
@@ -197,7 +197,7 @@ BEGIN
 		'set_clause', format('%I = %I', new, old), 'where_clause',
 		format(CASE WHEN backfill.plan_has_equality(type)
 			THEN '%I IS DISTINCT FROM %I'
-			ELSE 'ROW(%I) OPERATOR(pg_catalog.*<>) ROW(%I)' END, new, old));
+			ELSE 'pg_catalog.record_image_ne(ROW(%I), ROW(%I))' END, new, old));
 	RETURN backfill.plan_jobs(prefix, t.name,
 		jsonb_build_array(jsonb_build_object('word', 'add',
 			'kind', 'add_column', 'object_name', new, 'definition', type))

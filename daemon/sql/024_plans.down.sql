@@ -7,4 +7,5 @@ DROP FUNCTION IF EXISTS backfill.plan(bigint);
 DROP FUNCTION IF EXISTS backfill.plan(text);
 DROP FUNCTION IF EXISTS backfill.is_undone(backfill.jobs);
 DROP FUNCTION IF EXISTS backfill.dropped_dependents(backfill.jobs);
+DROP FUNCTION IF EXISTS backfill.table_named(text);
 DROP FUNCTION IF EXISTS backfill.dependents(regclass, text);

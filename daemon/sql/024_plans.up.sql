@@ -68,11 +68,23 @@ $$;
 COMMENT ON FUNCTION backfill.dependents(regclass, text) IS
 	'What depends on a column, or on a table or an index: views, indexes, constraints, triggers, policies and all that PostgreSQL knows of; and functions whose text names both table and column.';
 
+-- The owner may look into nobody's schema by name.
+CREATE OR REPLACE FUNCTION backfill.table_named(name text)
+RETURNS oid LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE format('%I.%I', n.nspname, c.relname) = name
+$$;
+COMMENT ON FUNCTION backfill.table_named(text) IS
+	'OID of schema.table, whether or not the caller may use the schema.';
+
 CREATE OR REPLACE FUNCTION backfill.dropped_dependents(j backfill.jobs)
 RETURNS text LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	table_id oid := backfill.table_named(j.target);
 	uses text;
 BEGIN
 	SELECT coalesce((SELECT string_agg(d, E'\n')
@@ -81,13 +93,13 @@ BEGIN
 	INTO uses
 	FROM (SELECT a.attrelid AS id, a.attname::text AS column_name
 		FROM pg_attribute a
-		WHERE j.kind = 'drop_column' AND a.attrelid = to_regclass(j.target)
+		WHERE j.kind = 'drop_column' AND a.attrelid = table_id
 			AND a.attname = j.object_name AND a.attnum > 0
 			AND NOT a.attisdropped
 		UNION ALL
 		SELECT c.oid, NULL FROM pg_index i
 		JOIN pg_class c ON c.oid = i.indexrelid
-		WHERE j.kind = 'drop_index' AND i.indrelid = to_regclass(j.target)
+		WHERE j.kind = 'drop_index' AND i.indrelid = table_id
 			AND c.relname = j.object_name) x;
 	RETURN uses;
 END
@@ -284,13 +296,13 @@ BEGIN
 	FROM backfill.jobs k JOIN backfill.jobs d ON d.id = k.undoes
 	WHERE k.plan = j.plan AND d.run_as = j.run_as
 		AND k.state IN ('queued', 'running', 'paused');
-	INSERT INTO backfill.jobs (name, kind, target, set_clause, where_clause,
-		archive_table, object_name, definition, run_as, plan, undoes,
-		depends_on)
+	INSERT INTO backfill.jobs (name, kind, target, target_oid, set_clause,
+		where_clause, archive_table, object_name, definition, run_as, plan,
+		undoes, depends_on)
 	VALUES (format('%s.undo%s', j.name, j.id), u.kind, u.target,
-		u.set_clause, u.where_clause, u.archive_table, u.object_name,
-		u.definition, as_role, j.plan, j.id, CASE WHEN after IS NOT NULL
-			THEN ARRAY[after] END)
+		backfill.table_named(u.target), u.set_clause, u.where_clause,
+		u.archive_table, u.object_name, u.definition, as_role, j.plan, j.id,
+		CASE WHEN after IS NOT NULL THEN ARRAY[after] END)
 	RETURNING id INTO undo_id;
 	-- What its texts mean, they mean to who submitted the step.
 	UPDATE backfill.jobs k SET search_path = j.search_path,
