@@ -362,7 +362,7 @@ BEGIN
 	IF NEW.kind IN ('drop_column', 'drop_index') THEN
 		-- For who is to approve it.
 		INSERT INTO backfill.events (actor, job_id, event, detail)
-		SELECT NEW.submitted_by, NEW.id, 'depends', d
+		SELECT NEW.submitted_by, NEW.id, 'depends', left(d, 10000)
 		FROM backfill.dropped_dependents(NEW) AS d WHERE d IS NOT NULL;
 	END IF;
 	-- A hint: polling finds the job without it.
