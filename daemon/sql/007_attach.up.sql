@@ -47,7 +47,8 @@ RETURNS TABLE (target text, set_clause text, where_clause text,
 	target_batch_time_ms bigint, kind text, from_clause text,
 	dry_run boolean, record_errors boolean, pass integer,
 	key_signature text, holes_first boolean, rows_left bigint,
-	max_rows_per_second bigint, max_replication_lag_ms bigint)
+	max_rows_per_second bigint, max_replication_lag_ms bigint,
+	archive_table text, archive_oid oid)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -85,7 +86,8 @@ BEGIN
 			WHERE h.job_id = job AND h.number = range AND NOT h.is_window
 			AND e.resolved_at IS NULL),
 		backfill.rows_left(job), j.max_rows_per_second,
-		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint
+		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint,
+		j.archive_table, r.archive_oid
 	FROM backfill.jobs j WHERE j.id = job;
 END
 $$;
@@ -95,7 +97,8 @@ COMMENT ON FUNCTION backfill.attach(bigint, integer, bigint, timestamptz) IS
 CREATE OR REPLACE FUNCTION backfill.begin_job(job bigint, range integer,
 	with_epoch bigint, target_oid oid, key_index_oid oid, bound text[],
 	rows_estimate bigint, key_signature text, findings text,
-	table_name text, moves_by text DEFAULT NULL)
+	table_name text, moves_by text DEFAULT NULL,
+	archive_oid oid DEFAULT NULL, archive_name text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -140,12 +143,29 @@ BEGIN
 			HINT = format('backfill.retry(%s) examines it anew.', job);
 	END IF;
 
+	IF EXISTS (SELECT FROM backfill.jobs j
+			WHERE j.id = job AND j.archive_table IS NOT NULL)
+		AND NOT EXISTS (SELECT FROM pg_class c
+			JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.oid = archive_oid
+			AND format('%I.%I', n.nspname, c.relname) = archive_name)
+	THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF022',
+			MESSAGE = format('archive table %s is not the one that was'
+				' examined', archive_name),
+			DETAIL = format('It was dropped or renamed; its OID was %s.',
+				archive_oid),
+			HINT = format('backfill.retry(%s) examines it anew.', job);
+	END IF;
+
 	-- As claim() says it of a table that was known at INSERT.
 	SELECT format('waits: job %s (%s) runs on the same table', o.id, o.name)
 	INTO waits_for FROM backfill.jobs o
 	WHERE o.state = 'running' AND o.target_oid = target_oid AND o.id <> job;
 	UPDATE backfill.jobs j SET target_oid = c.oid,
 		target = format('%I.%I', n.nspname, c.relname),
+		archive_table = CASE WHEN j.archive_table IS NOT NULL
+			THEN archive_name END,
 		state = CASE WHEN waits_for IS NULL THEN j.state ELSE 'queued' END,
 		reason = coalesce(waits_for, j.reason)
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -156,7 +176,8 @@ BEGIN
 		RETURN false;
 	END IF;
 	UPDATE backfill.ranges s SET target_oid = target_oid,
-		key_index_oid = key_index_oid, hi = bound,
+		key_index_oid = key_index_oid, archive_oid = archive_oid,
+		hi = bound,
 		key_signature = key_signature, moves_by = left(moves_by, 1000),
 		rows_total_estimate = rows_estimate,
 		begun_at = clock_timestamp(),
@@ -173,17 +194,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.begin_job(bigint, integer, bigint, oid, oid,
-	text[], bigint, text, text, text, text) IS
-	'Fixes the table, which must still bear the name, the key''s index and the upper bound of the range, once. moves_by: see ranges. A NULL bound means that the table is empty: the range is finished. False: another job runs on the table, and this one is queued again.';
+	text[], bigint, text, text, text, text, oid, text) IS
+	'Fixes the table and the archive, which must still bear their names, the key''s index and the upper bound of the range, once. moves_by: see ranges. A NULL bound means that the table is empty: the range is finished. False: another job runs on the table, and this one is queued again.';
 
 CREATE OR REPLACE FUNCTION backfill.adopt_key(job bigint, range integer,
-	with_epoch bigint, new_index_oid oid)
+	with_epoch bigint, new_index_oid oid, new_archive_oid oid DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM backfill.lock_range(job, range, with_epoch);
-	UPDATE backfill.ranges s SET key_index_oid = new_index_oid
+	UPDATE backfill.ranges s SET key_index_oid = new_index_oid,
+		archive_oid = new_archive_oid
 	WHERE s.job_id = job AND s.number = range
 		AND s.runner_pid = pg_backend_pid() AND s.key_index_oid IS NULL;
 	IF NOT FOUND THEN
@@ -192,8 +214,8 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION backfill.adopt_key(bigint, integer, bigint, oid) IS
-	'After a retry: fixes the key''s index anew, whose order the caller has found to be that of the one before. Raises BF010.';
+COMMENT ON FUNCTION backfill.adopt_key(bigint, integer, bigint, oid, oid) IS
+	'After a retry: fixes the key''s index anew, whose order the caller has found to be that of the one before, and the archive. Raises BF010.';
 
 CREATE OR REPLACE FUNCTION backfill.store_report(job bigint, range integer,
 	with_epoch bigint, report jsonb)
@@ -231,8 +253,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	backfill.attach(bigint, integer, bigint, timestamptz),
 	backfill.begin_job(bigint, integer, bigint, oid, oid, text[], bigint,
-		text, text, text, text),
-	backfill.adopt_key(bigint, integer, bigint, oid),
+		text, text, text, text, oid, text),
+	backfill.adopt_key(bigint, integer, bigint, oid, oid),
 	backfill.store_report(bigint, integer, bigint, jsonb)
 	TO backfill_submit;
 
