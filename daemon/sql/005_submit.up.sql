@@ -29,7 +29,8 @@ BEGIN
 		INTO archive
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
 			ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-		WHERE c.oid OPERATOR(pg_catalog.=) archive_oid;
+		WHERE c.oid OPERATOR(pg_catalog.=) archive_oid
+			AND c.relpersistence OPERATOR(pg_catalog.<>) 't';
 		NEW.archive_table := COALESCE(archive, NEW.archive_table);
 	END IF;
 	RETURN NEW;
@@ -319,7 +320,7 @@ BEGIN
 			MESSAGE = format('"%s" is a temporary table', NEW.target),
 			DETAIL = 'The daemon''s session cannot see it.';
 	END IF;
-	-- Resolved already when it exists.
+	-- Any other that exists is qualified by now.
 	IF EXISTS (SELECT FROM pg_class c WHERE c.relpersistence = 't'
 		AND c.oid = to_regclass(NEW.archive_table))
 	THEN
