@@ -71,9 +71,9 @@ AS $$
 BEGIN
 	-- The key's index may have been built anew since (REINDEX
 	-- CONCURRENTLY): one of the same order is as good, and the daemon
-	-- looks whether there is one. Nor need the archive be the same.
+	-- looks whether there is one.
 	UPDATE backfill.ranges r SET finished_at = NULL, residue = 0,
-		key_index_oid = NULL, archive_oid = NULL,
+		key_index_oid = NULL,
 		begun_at = CASE WHEN r.hi IS NOT NULL THEN r.begun_at END,
 		pass = 0, sweep_cursor = NULL, pass_rows = 0
 	WHERE r.job_id = job;
