@@ -3,11 +3,14 @@
 SET LOCAL ROLE backfill_owner;
 
 -- The submitter's surroundings. This function alone runs under the
--- submitter's search_path, so it calls functions by full name and uses no
--- operator: one of the submitter's own could stand in for it.
+-- submitter's search_path, so it calls functions and operators by full name:
+-- one of the submitter's own could stand in for them.
 CREATE OR REPLACE FUNCTION backfill.jobs_capture()
 RETURNS trigger LANGUAGE plpgsql
 AS $$
+DECLARE
+	archive_oid pg_catalog.oid;
+	archive pg_catalog.text;
 BEGIN
 	NEW.search_path := pg_catalog.array_out(
 		pg_catalog.current_schemas(false));
@@ -20,11 +23,23 @@ BEGIN
 	THEN
 		NEW.target_oid := pg_catalog.to_regclass(NEW.target);
 	END IF;
+	IF pg_catalog.int4gt(pg_catalog.length(
+		pg_catalog.btrim(NEW.archive_table)), 0)
+	THEN
+		archive_oid := pg_catalog.to_regclass(NEW.archive_table);
+		SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+		INTO archive
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+			ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+		WHERE c.oid OPERATOR(pg_catalog.=) archive_oid
+			AND c.relpersistence OPERATOR(pg_catalog.<>) 't';
+		NEW.archive_table := COALESCE(archive, NEW.archive_table);
+	END IF;
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_capture() IS
-	'Trigger: keeps the submitter''s search_path, TimeZone and DateStyle, and resolves the target under them.';
+	'Trigger: keeps the submitter''s search_path, TimeZone and DateStyle, and resolves the target and the archive table under them.';
 
 CREATE OR REPLACE FUNCTION backfill.check_interval(
 	column_name text, value interval, lowest interval, highest interval)
@@ -271,6 +286,7 @@ BEGIN
 	END IF;
 	PERFORM backfill.check_length('name', NEW.name, 1000);
 	PERFORM backfill.check_length('target', NEW.target, 1000);
+	PERFORM backfill.check_length('archive_table', NEW.archive_table, 1000);
 	PERFORM backfill.check_length('plan', NEW.plan, 1000);
 	PERFORM backfill.check_length('key_columns', NEW.key_columns::text, 10000);
 	IF cardinality(NEW.key_columns) = 0
@@ -306,6 +322,15 @@ BEGIN
 	THEN
 		RAISE EXCEPTION USING ERRCODE = '42809',
 			MESSAGE = format('"%s" is a temporary table', NEW.target),
+			DETAIL = 'The daemon''s session cannot see it.';
+	END IF;
+	-- Any other that exists is qualified by now.
+	IF EXISTS (SELECT FROM pg_class c WHERE c.relpersistence = 't'
+		AND c.oid = to_regclass(NEW.archive_table))
+	THEN
+		RAISE EXCEPTION USING ERRCODE = '42809',
+			MESSAGE = format('"%s" is a temporary table',
+				NEW.archive_table),
 			DETAIL = 'The daemon''s session cannot see it.';
 	END IF;
 	SELECT format('%I.%I', n.nspname, c.relname) INTO NEW.target

@@ -69,7 +69,8 @@ RETURNS TABLE (target text, set_clause text, where_clause text,
 	dry_run boolean, record_errors boolean, pass integer,
 	key_signature text, holes_first boolean, rows_left bigint,
 	max_rows_per_second bigint, max_replication_lag_ms bigint,
-	is_schema_kind boolean, definition text)
+	is_schema_kind boolean, definition text, archive_table text,
+	archive_oid oid)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -108,7 +109,8 @@ BEGIN
 			AND e.resolved_at IS NULL),
 		backfill.rows_left(job), j.max_rows_per_second,
 		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint,
-		backfill.is_schema_kind(j.kind), j.definition
+		backfill.is_schema_kind(j.kind), j.definition, j.archive_table,
+		r.archive_oid
 	FROM backfill.jobs j WHERE j.id = job;
 END
 $$;
@@ -147,7 +149,8 @@ COMMENT ON FUNCTION backfill.take_table(bigint, oid) IS
 CREATE OR REPLACE FUNCTION backfill.begin_job(job bigint, range integer,
 	with_epoch bigint, target_oid oid, key_index_oid oid, bound text[],
 	rows_estimate bigint, key_signature text, findings text,
-	table_name text, moves_by text DEFAULT NULL)
+	table_name text, moves_by text DEFAULT NULL,
+	archive_oid oid DEFAULT NULL, archive_name text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -189,11 +192,29 @@ BEGIN
 			HINT = format('backfill.retry(%s) examines it anew.', job);
 	END IF;
 
+	IF EXISTS (SELECT FROM backfill.jobs j
+			WHERE j.id = job AND j.archive_table IS NOT NULL)
+		AND NOT EXISTS (SELECT FROM pg_class c
+			JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.oid = archive_oid
+			AND format('%I.%I', n.nspname, c.relname) = archive_name)
+	THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF022',
+			MESSAGE = format('archive table %s is not the one that was'
+				' examined', archive_name),
+			DETAIL = format('It was dropped or renamed; its OID was %s.',
+				archive_oid),
+			HINT = format('backfill.retry(%s) examines it anew.', job);
+	END IF;
+
+	UPDATE backfill.jobs j SET archive_table = archive_name
+	WHERE j.id = job AND j.archive_table IS NOT NULL;
 	IF backfill.take_table(job, target_oid) IS NOT NULL THEN
 		RETURN false;
 	END IF;
 	UPDATE backfill.ranges s SET target_oid = target_oid,
-		key_index_oid = key_index_oid, hi = bound,
+		key_index_oid = key_index_oid, archive_oid = archive_oid,
+		hi = bound,
 		key_signature = key_signature, moves_by = left(moves_by, 1000),
 		rows_total_estimate = rows_estimate,
 		begun_at = clock_timestamp(),
@@ -210,17 +231,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.begin_job(bigint, integer, bigint, oid, oid,
-	text[], bigint, text, text, text, text) IS
-	'Fixes the table, which must still bear the name, the key''s index and the upper bound of the range, once. moves_by: see ranges. A NULL bound means that the table is empty: the range is finished. False: another job runs on the table, and this one is queued again.';
+	text[], bigint, text, text, text, text, oid, text) IS
+	'Fixes the table and the archive, which must still bear their names, the key''s index and the upper bound of the range, once. moves_by: see ranges. A NULL bound means that the table is empty: the range is finished. False: another job runs on the table, and this one is queued again.';
 
 CREATE OR REPLACE FUNCTION backfill.adopt_key(job bigint, range integer,
-	with_epoch bigint, new_index_oid oid)
+	with_epoch bigint, new_index_oid oid, new_archive_oid oid DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM backfill.lock_range(job, range, with_epoch);
-	UPDATE backfill.ranges s SET key_index_oid = new_index_oid
+	UPDATE backfill.ranges s SET key_index_oid = new_index_oid,
+		archive_oid = new_archive_oid
 	WHERE s.job_id = job AND s.number = range
 		AND s.runner_pid = pg_backend_pid() AND s.key_index_oid IS NULL;
 	IF NOT FOUND THEN
@@ -229,8 +251,8 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION backfill.adopt_key(bigint, integer, bigint, oid) IS
-	'After a retry: fixes the key''s index anew, whose order the caller has found to be that of the one before. Raises BF010.';
+COMMENT ON FUNCTION backfill.adopt_key(bigint, integer, bigint, oid, oid) IS
+	'After a retry: fixes the key''s index anew, whose order the caller has found to be that of the one before, and the archive. Raises BF010.';
 
 CREATE OR REPLACE FUNCTION backfill.store_report(job bigint, range integer,
 	with_epoch bigint, report jsonb)
@@ -263,8 +285,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	backfill.attach(bigint, integer, bigint, timestamptz),
 	backfill.begin_job(bigint, integer, bigint, oid, oid, text[], bigint,
-		text, text, text, text),
-	backfill.adopt_key(bigint, integer, bigint, oid),
+		text, text, text, text, oid, text),
+	backfill.adopt_key(bigint, integer, bigint, oid, oid),
 	backfill.store_report(bigint, integer, bigint, jsonb)
 	TO backfill_submit;
 

@@ -51,7 +51,10 @@ struct work_job {
 	int pass;
 	char *key_signature; /* as the job began; NULL: it has not */
 	int is_schema_kind;
-	char *definition; /* of a schema kind that has one; else NULL */
+	char *definition;     /* of a schema kind that has one; else NULL */
+	char *key_signature;  /* as the job began; NULL: it has not */
+	char *archive_table;  /* NULL: deleted rows are gone */
+	uint32_t archive_oid; /* as the job began; 0: it has not */
 };
 
 void work_job_close(struct work_job *j);
@@ -77,9 +80,10 @@ void work_add_surroundings(struct pgc_request *r, const struct work_job *j);
 
 /* The bound and the planner's estimate of rows; then begin_job with them. */
 struct pgc_request *work_bound(const struct keyset *k);
-/* After a retry: the index of the key, whose order is as it was. */
+/* After a retry: the index of the key, whose order is as it was, and the
+ * archive. */
 struct pgc_request *work_adopt_key(
-	const struct fence *fence, uint32_t index_oid);
+	const struct fence *fence, const struct keyset *k);
 
 /* Returns 0, or BF022 when the name is another table's by now. */
 int work_read_bound(const struct pgc_request *r, const struct keyset *k,
