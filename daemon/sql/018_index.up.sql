@@ -52,7 +52,8 @@ BEGIN
 	-- The index's collation says what is equal, not the column's.
 	SELECT string_agg(format('%s%s AS k%s',
 			pg_get_indexdef(index_oid, n, false),
-			format(' COLLATE %I.%I', s.nspname, l.collname), n),
+			' COLLATE ' || quote_ident(s.nspname) || '.'
+			|| quote_ident(l.collname), n),
 			', ' ORDER BY n),
 		string_agg(format('d.k%s', n), ', ' ORDER BY n),
 		string_agg(format('d.k%s::pg_catalog.text', n), ', ' ORDER BY n)
