@@ -150,8 +150,8 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" target_batch_time_ms, kind, from_clause, dry_run,"
 		" record_errors, pass, key_signature, holes_first, rows_left,"
 		" max_rows_per_second, max_replication_lag_ms,"
-		" is_schema_kind, definition FROM ");
-		" archive_table, archive_oid FROM ");
+		" is_schema_kind, definition, archive_table, archive_oid"
+		" FROM ");
 		work_add_call(&sql, "attach", fence);
 		text_add(&sql,
 			", (SELECT a.backend_start FROM "
@@ -205,8 +205,8 @@ int work_read_attach(
 	j->max_replication_lag_ms = pgc_int(result, 0, 28);
 	j->is_schema_kind = pgc_bool(result, 0, 29);
 	j->definition = copy_text(result, 30);
-	j->archive_table = copy_text(result, 29);
-	j->archive_oid = (uint32_t)pgc_int(result, 0, 30);
+	j->archive_table = copy_text(result, 31);
+	j->archive_oid = (uint32_t)pgc_int(result, 0, 32);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
 		j->target == NULL ||

@@ -49,7 +49,6 @@ struct work_job {
 	int records_errors;
 	int holes_first;
 	int pass;
-	char *key_signature; /* as the job began; NULL: it has not */
 	int is_schema_kind;
 	char *definition;     /* of a schema kind that has one; else NULL */
 	char *key_signature;  /* as the job began; NULL: it has not */
