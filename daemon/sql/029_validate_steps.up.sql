@@ -6,6 +6,18 @@ SET LOCAL ROLE backfill_owner;
 
 -- ---- validate_constraint
 
+-- Not format_type(): its "character" has one character.
+CREATE OR REPLACE FUNCTION backfill.type_name(type_oid oid)
+RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('%I.%I', n.nspname, t.typname)
+	FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+	WHERE t.oid = type_oid
+$$;
+COMMENT ON FUNCTION backfill.type_name(oid) IS
+	'Name of a type, in full, for a cast that does not change the length.';
+
 -- Compares with the operators that the key has, as the server does when it
 -- validates: their types and the referenced column's collation, not what an
 -- = between the two columns would be taken for.
@@ -23,14 +35,10 @@ AS $$
 			ELSE string_agg(format('f.%I IS NOT NULL', a.attname), ' AND '
 				ORDER BY k.n) END,
 		CASE p.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || p.oid::regclass,
-		string_agg(format('p.%I%s%s OPERATOR(%I.%s) f.%I%s', b.attname,
-			CASE WHEN l.typtype <> 'p'
-				THEN '::' || format_type(l.oid, NULL) ELSE '' END,
-			CASE WHEN n.oid IS NULL THEN ''
+		string_agg(format('p.%I::%s%s OPERATOR(%I.%s) f.%I::%s', b.attname,
+			backfill.type_name(o.oprleft), CASE WHEN n.oid IS NULL THEN ''
 				ELSE format(' COLLATE %I.%I', n.nspname, y.collname) END,
-			s.nspname, o.oprname, a.attname,
-			CASE WHEN r.typtype <> 'p'
-				THEN '::' || format_type(r.oid, NULL) ELSE '' END),
+			s.nspname, o.oprname, a.attname, backfill.type_name(o.oprright)),
 			' AND ' ORDER BY k.n))
 	FROM pg_constraint c
 	JOIN pg_class f ON f.oid = c.conrelid
@@ -41,8 +49,6 @@ AS $$
 	JOIN pg_attribute b ON b.attrelid = p.oid AND b.attnum = k.referenced
 	JOIN pg_operator o ON o.oid = k.operator
 	JOIN pg_namespace s ON s.oid = o.oprnamespace
-	JOIN pg_type l ON l.oid = o.oprleft
-	JOIN pg_type r ON r.oid = o.oprright
 	LEFT JOIN pg_collation y ON y.oid = b.attcollation
 	LEFT JOIN pg_namespace n ON n.oid = y.collnamespace
 	WHERE c.oid = constraint_oid
@@ -208,7 +214,8 @@ COMMENT ON FUNCTION backfill.step_set_not_null(backfill.jobs, jsonb) IS
 	'The only step of a job of kind set_not_null, which also drops the CHECK that definition names; NULL: nothing is left. Raises 42703, BF032, BF034.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION backfill.foreign_key_orphans(oid),
+GRANT EXECUTE ON FUNCTION backfill.type_name(oid),
+	backfill.foreign_key_orphans(oid),
 	backfill.step_validate_constraint(backfill.jobs, jsonb),
 	backfill.not_null_expression(oid, text),
 	backfill.step_set_not_null(backfill.jobs, jsonb)
