@@ -138,7 +138,7 @@ BEGIN
 	PERFORM backfill.index_one_command(command, j.object_name);
 	-- No tablespace, then, but one that the definition names.
 	PERFORM set_config('temp_tablespaces', '', true);
-	EXECUTE format('CREATE TEMP TABLE %I (LIKE %s)%s', table_name,
+	EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING GENERATED)%s', table_name,
 		table_oid::regclass, CASE WHEN kind = 'p'
 			THEN ' PARTITION BY ' || pg_get_partkeydef(table_oid) END);
 	PERFORM set_config('search_path', j.search_path, true);

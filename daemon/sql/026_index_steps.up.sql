@@ -185,10 +185,12 @@ BEGIN
 	FROM pg_class c WHERE c.oid = CASE WHEN leaving THEN j.target_oid
 		ELSE backfill.step_table(j) END;
 	index_oid := backfill.index_find(table_oid, j.object_name, leaving);
-	-- Also when the table is gone, or a column that the trial would miss.
-	IF leaving AND NOT is_partitioned AND NOT EXISTS (SELECT FROM pg_index i
-		WHERE i.indexrelid = index_oid AND NOT i.indisvalid)
-		OR table_oid IS NULL
+	-- Also when a column is gone, and its indexes with it: the trial would
+	-- miss it.
+	IF table_oid IS NULL OR leaving AND NOT EXISTS (SELECT FROM pg_index i
+		WHERE NOT i.indisvalid AND (i.indexrelid = index_oid
+			OR is_partitioned AND i.indrelid IN
+				(SELECT t.relid FROM pg_partition_tree(table_oid) t)))
 	THEN
 		RETURN NULL;
 	END IF;

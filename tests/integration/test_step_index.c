@@ -52,6 +52,10 @@ static void test_definitions(void **state)
 	check(" -- the one\n /* and ** only */ unique(n)-- one",
 		"CREATE UNIQUE INDEX i ON t (n)");
 	check("(n);", "CREATE INDEX i ON t (n)");
+	sql_exec(app,
+		"ALTER TABLE t ADD g integer GENERATED ALWAYS AS (n + 1)"
+		" STORED");
+	check("(g)", "CREATE INDEX i ON t (g)");
 	if (has_nulls_not_distinct()) {
 		check("UNIQUE (n) NULLS NOT DISTINCT",
 			"CREATE UNIQUE INDEX i ON t (n) NULLS NOT DISTINCT");
