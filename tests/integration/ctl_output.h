@@ -10,7 +10,7 @@
 #include "cmocka_all.h"
 #include "daemon.h"
 
-enum { OUTPUT_BYTES = 1 << 18 };
+enum { OUTPUT_BYTES = 1 << 20 };
 
 static struct cluster *cluster;
 static char output[OUTPUT_BYTES];

@@ -15,7 +15,7 @@
 #include "sql.h"
 #include "store/scripts.h"
 
-enum { DUMP_BYTES = 1 << 18 };
+enum { DUMP_BYTES = 1 << 20 };
 
 static struct cluster *cluster;
 static PGconn *server; /* as postgres, database postgres */
