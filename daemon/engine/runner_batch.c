@@ -63,6 +63,8 @@ static void send_read_window(struct runner *r)
 static int change_failed(struct runner *r, const struct pgc_request *request,
 	const struct err *e)
 {
+	const char *triggers = r->preflight.before_triggers;
+	const char *of = "table's";
 	const char *does = NULL;
 	struct err named;
 
@@ -72,13 +74,17 @@ static int change_failed(struct runner *r, const struct pgc_request *request,
 		does = "return NULL";
 	} else if (e != NULL && strcmp(e->sqlstate, "BF021") == 0) {
 		does = "assign a key column";
+	} else if (e != NULL && strcmp(e->sqlstate, "BF037") == 0) {
+		does = "return NULL";
+		of = "archive's";
+		triggers = r->preflight.archive_triggers;
 	}
-	if (does == NULL || r->preflight.before_triggers == NULL) {
+	if (does == NULL || triggers == NULL) {
 		return runner_request_failed(r, e);
 	}
 	named = *e;
-	err_set_hint(&named, "Does one of the table's BEFORE triggers %s: %s?",
-		does, r->preflight.before_triggers);
+	err_set_hint(&named, "Does one of the %s BEFORE triggers %s: %s?", of,
+		does, triggers);
 	return runner_request_failed(r, &named);
 }
 

@@ -184,8 +184,8 @@ static void on_checked(
 	if (r->job.finished) {
 		well(r);
 	} else if (needs_key(r)) {
-		runner_send(r, work_adopt_key(&fence, r->keyset.index_oid),
-			on_key_adopted);
+		runner_send(
+			r, work_adopt_key(&fence, &r->keyset), on_key_adopted);
 	} else {
 		send_window(r);
 	}
@@ -225,6 +225,20 @@ static int check_identity(const struct runner *r, struct err *e)
 			"REINDEX the index of the key, then submit the job"
 			" anew: in another order, rows may have come to stand"
 			" behind the place that it reached.");
+	} else if (!needs_key(r) &&
+		r->keyset.archive_oid != r->job.archive_oid) {
+		err_set(e, BFE_SQL,
+			"archive table %s is not the one that job %lld began"
+			" with",
+			r->job.archive_table, (long long)r->claim.job_id);
+		err_set_detail(e,
+			"It was dropped or renamed; its OID was %u and is"
+			" %u.",
+			r->job.archive_oid, r->keyset.archive_oid);
+		err_set_hint(e,
+			"The rows that were deleted are in that table;"
+			" backfill.retry(job) goes on with the one that bears"
+			" the name by then.");
 	} else {
 		return 0;
 	}
@@ -274,22 +288,20 @@ static void on_resolved(
 {
 	struct runner *r = data;
 	struct err failure;
-	uint32_t oid;
 
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	if (catalog_read_resolve(request, &r->job, &oid, &failure) != 0) {
+	if (catalog_read_resolve(request, &r->job, &r->keyset, &failure) != 0) {
 		(void)runner_request_failed(r, &failure);
 		return;
 	}
-	r->keyset.table_oid = oid;
 	if (!r->job.is_delete &&
 		setlist_parse(&r->columns, r->job.set_clause) != 0) {
 		setlist_close(&r->columns);
 	}
-	runner_send(
-		r, catalog_describe(&r->job, oid, &r->columns), on_described);
+	runner_send(r, catalog_describe(&r->job, &r->keyset, &r->columns),
+		on_described);
 }
 
 /* After each connect: what an earlier session found is gone. */

@@ -30,6 +30,11 @@ void keyset_close(struct keyset *k)
 	free(k->from_clause);
 	free(k->where_clause);
 	free(k->prefix);
+	for (int i = 0; i < k->archive_count; i++) {
+		free(k->archive_columns[i]);
+	}
+	free(k->archive_columns);
+	free(k->archive);
 	memset(k, 0, sizeof *k);
 }
 

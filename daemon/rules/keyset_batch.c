@@ -141,9 +141,31 @@ static void add_delete(
 	add_where_locked(sql, k, guard);
 	add_returning_keys(sql, k);
 	text_addf(sql, ",\n\t\ttrue AS %ssame, false AS %sstill", p, p);
+	for (int i = 0; i < k->archive_count; i++) {
+		text_addf(sql, ",\n\t\t%s.%s AS %sa%d", k->relation,
+			k->archive_columns[i], p, i + 1);
+	}
 }
 
-/* w, c and u: those of c that were changed. */
+/* a: a row for each that is in the archive by now. What its identity columns
+ * would count anew is kept as it was. */
+static void add_archived(struct text *sql, const struct keyset *k)
+{
+	const char *p = k->prefix;
+
+	text_addf(sql, "%sa AS (\n\tINSERT INTO %s (", p, k->archive);
+	for (int i = 0; i < k->archive_count; i++) {
+		text_addf(
+			sql, "%s%s", i > 0 ? ", " : "", k->archive_columns[i]);
+	}
+	text_add(sql, ")\n\tOVERRIDING SYSTEM VALUE\n\tSELECT ");
+	for (int i = 0; i < k->archive_count; i++) {
+		text_addf(sql, "%s%sa%d", i > 0 ? ", " : "", p, i + 1);
+	}
+	text_addf(sql, "\n\tFROM %su\n\tRETURNING 1 AS %sone)\n", p, p);
+}
+
+/* w, c and u: those of c that were changed; and a. */
 static void add_batch_ctes(
 	struct text *sql, const struct keyset *k, const char *guard)
 {
@@ -156,10 +178,13 @@ static void add_batch_ctes(
 	} else {
 		add_update(sql, k, guard);
 	}
-	text_add(sql, ")\n");
+	text_add(sql, k->archive != NULL ? "),\n" : ")\n");
+	if (k->archive != NULL) {
+		add_archived(sql, k);
+	}
 }
 
-/* n: what w, c and u found, each read once, in this order: what is to be
+/* n: what w, c, u and a found, each read once, in this order: what is to be
  * changed is locked before any of it is, and OFFSET 0 keeps the planner from
  * taking the parts to where they are used. */
 static void add_found(struct text *sql, const struct keyset *k)
@@ -174,8 +199,15 @@ static void add_found(struct text *sql, const struct keyset *k)
 		"\t\t(SELECT ARRAY[pg_catalog.count(*),"
 		"\n\t\t\tpg_catalog.count(*) FILTER (WHERE NOT %ssame),"
 		"\n\t\t\tpg_catalog.count(*) FILTER (WHERE %sstill)]"
-		" FROM %su) AS %su\n\tOFFSET 0) AS %sn",
-		p, p, p, p, p);
+		" FROM %su) AS %su",
+		p, p, p, p);
+	if (k->archive != NULL) {
+		text_addf(sql,
+			",\n\t\t(SELECT pg_catalog.count(*) FROM %sa)"
+			" AS %sa",
+			p, p);
+	}
+	text_addf(sql, "\n\tOFFSET 0) AS %sn", p);
 }
 
 static void add_count(struct text *sql, const struct keyset *k, const char *of)
@@ -193,6 +225,16 @@ static void add_counts(struct text *sql, const struct keyset *k)
 	for (int i = 1; i <= 3; i++) {
 		text_addf(sql, ", %sn.%su[%d]", p, p, i);
 	}
+}
+
+/* The last arguments of the functions that count. */
+static void add_archive_counts(struct text *sql, const struct keyset *k)
+{
+	if (k->archive != NULL) {
+		text_addf(sql, ",\n\t%sn.%sa, %d", k->prefix, k->prefix,
+			k->attributes);
+	}
+	text_add(sql, ")");
 }
 
 /* Keys of w that are not in u, in key order, at most 101; NULL when w and c
@@ -274,10 +316,11 @@ void keyset_batch_sql(const struct keyset *k, struct text *sql,
 	text_add(sql, ",\n\t");
 	add_held(sql, k);
 	if (window->hole != 0) {
-		text_addf(sql, ", %" PRId64 ")", window->hole);
+		text_addf(sql, ", %" PRId64, window->hole);
 	} else {
-		text_add(sql, ", NULL)");
+		text_add(sql, ", NULL");
 	}
+	add_archive_counts(sql, k);
 	add_found(sql, k);
 }
 
@@ -307,7 +350,7 @@ void keyset_hole_sql(const struct keyset *k, struct text *sql,
 	add_count(sql, k, "w");
 	text_add(sql, ",\n\t");
 	add_counts(sql, k);
-	text_add(sql, ")");
+	add_archive_counts(sql, k);
 	add_found(sql, k);
 }
 

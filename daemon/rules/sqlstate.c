@@ -8,6 +8,7 @@ static const struct sqlstate_rule rules[] = {
 	{ "BF011", SQLSTATE_STOPPED, "may not run now" },
 	{ "BF013", SQLSTATE_HELD, "too many held rows" },
 	{ "BF014", SQLSTATE_ROW, "row locked and still not changed" },
+	{ "BF037", SQLSTATE_ROW, "row deleted and not archived" },
 	{ "40001", SQLSTATE_RETRY, "serialization_failure" },
 	{ "40P01", SQLSTATE_RETRY, "deadlock_detected" },
 	{ "55P03", SQLSTATE_RETRY, "lock_not_available" },

@@ -181,6 +181,7 @@ CREATE TABLE IF NOT EXISTS backfill.ranges (
 	runner_backend_start timestamptz,
 	target_oid oid,
 	key_index_oid oid,
+	archive_oid oid,
 	rows_total_estimate bigint,
 	rows_read bigint NOT NULL DEFAULT 0,
 	rows_done bigint NOT NULL DEFAULT 0,
@@ -232,6 +233,8 @@ COMMENT ON COLUMN backfill.ranges.target_oid IS
 	'OID of the table when the range began.';
 COMMENT ON COLUMN backfill.ranges.key_index_oid IS
 	'OID of the key''s index when the range began.';
+COMMENT ON COLUMN backfill.ranges.archive_oid IS
+	'OID of the archive table when the range began; NULL: it has none.';
 COMMENT ON COLUMN backfill.ranges.rows_total_estimate IS
 	'The planner''s estimate of rows in the range when it began.';
 COMMENT ON COLUMN backfill.ranges.rows_read IS 'Keys passed by the cursor.';
@@ -351,7 +354,7 @@ COMMENT ON COLUMN backfill.events.actor IS
 	'The role that did it; of control requests the current_user, not forgeable.';
 COMMENT ON COLUMN backfill.events.job_id IS 'The job; NULL: all.';
 COMMENT ON COLUMN backfill.events.event IS
-	'Of the system: submitted, started, taken_over, preflight, begun, window_hole, batch_cancelled, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, stop_all, start_all.';
+	'Of the system: submitted, depends, started, taken_over, preflight, begun, window_hole, batch_cancelled, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, undo, stop_all, start_all.';
 COMMENT ON COLUMN backfill.events.detail IS 'More, in words.';
 
 CREATE TABLE IF NOT EXISTS backfill.daemons (

@@ -26,6 +26,7 @@ SET LOCAL ROLE backfill_owner;
 --   BF034 an object of the name exists and is another one
 --   BF035 a plan of the name exists and is another one
 --   BF036 the step cannot be taken back
+--   BF037 a row was deleted and not archived
 
 -- Whether current_user may see and steer what run_as may do. A role that
 -- was dropped is nobody's.

@@ -3,26 +3,43 @@
 SET LOCAL ROLE backfill_owner;
 
 -- The submitter's surroundings. This function alone runs under the
--- submitter's search_path, so it calls functions by full name and uses no
--- operator: one of the submitter's own could stand in for it.
+-- submitter's search_path, so it calls functions and operators by full name:
+-- one of the submitter's own could stand in for them.
 CREATE OR REPLACE FUNCTION backfill.jobs_capture()
 RETURNS trigger LANGUAGE plpgsql
 AS $$
+DECLARE
+	archive_oid pg_catalog.oid;
+	archive pg_catalog.text;
 BEGIN
 	NEW.search_path := pg_catalog.array_out(
 		pg_catalog.current_schemas(false));
 	NEW.timezone := pg_catalog.current_setting('TimeZone');
 	NEW.datestyle := pg_catalog.current_setting('DateStyle');
-	-- Of blanks it would say "invalid name syntax"; jobs_check says more.
+	-- Of blanks it would say "invalid name syntax"; jobs_check says more. The
+	-- owner, who may look into nobody's schema, says which table it is.
 	IF pg_catalog.int4gt(pg_catalog.length(pg_catalog.btrim(NEW.target)), 0)
+		AND pg_catalog.namene(current_user, 'backfill_owner')
 	THEN
 		NEW.target_oid := pg_catalog.to_regclass(NEW.target);
+	END IF;
+	IF pg_catalog.int4gt(pg_catalog.length(
+		pg_catalog.btrim(NEW.archive_table)), 0)
+	THEN
+		archive_oid := pg_catalog.to_regclass(NEW.archive_table);
+		SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+		INTO archive
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+			ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+		WHERE c.oid OPERATOR(pg_catalog.=) archive_oid
+			AND c.relpersistence OPERATOR(pg_catalog.<>) 't';
+		NEW.archive_table := COALESCE(archive, NEW.archive_table);
 	END IF;
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_capture() IS
-	'Trigger: keeps the submitter''s search_path, TimeZone and DateStyle, and resolves the target under them.';
+	'Trigger: keeps the submitter''s search_path, TimeZone and DateStyle, and resolves the target and the archive table under them.';
 
 CREATE OR REPLACE FUNCTION backfill.check_interval(
 	column_name text, value interval, lowest interval, highest interval)
@@ -165,8 +182,10 @@ BEGIN
 					' table''s owner "%s".', table_owner) END;
 	END IF;
 
-	-- From 16 on a member may lack the right to become the role.
-	may := pg_has_role(current_user, role.oid,
+	-- From 16 on a member may lack the right to become the role. What takes
+	-- a step back is inserted by the owner, and runs as the step did.
+	may := current_user = 'backfill_owner' OR pg_has_role(current_user,
+		role.oid,
 		CASE WHEN current_setting('server_version_num')::integer >= 160000
 			THEN 'SET' ELSE 'MEMBER' END);
 	IF NOT may THEN
@@ -267,6 +286,7 @@ BEGIN
 	END IF;
 	PERFORM backfill.check_length('name', NEW.name, 1000);
 	PERFORM backfill.check_length('target', NEW.target, 1000);
+	PERFORM backfill.check_length('archive_table', NEW.archive_table, 1000);
 	PERFORM backfill.check_length('plan', NEW.plan, 1000);
 	PERFORM backfill.check_length('key_columns', NEW.key_columns::text, 10000);
 	IF cardinality(NEW.key_columns) = 0
@@ -302,6 +322,15 @@ BEGIN
 	THEN
 		RAISE EXCEPTION USING ERRCODE = '42809',
 			MESSAGE = format('"%s" is a temporary table', NEW.target),
+			DETAIL = 'The daemon''s session cannot see it.';
+	END IF;
+	-- Any other that exists is qualified by now.
+	IF EXISTS (SELECT FROM pg_class c WHERE c.relpersistence = 't'
+		AND c.oid = to_regclass(NEW.archive_table))
+	THEN
+		RAISE EXCEPTION USING ERRCODE = '42809',
+			MESSAGE = format('"%s" is a temporary table',
+				NEW.archive_table),
 			DETAIL = 'The daemon''s session cannot see it.';
 	END IF;
 	SELECT format('%I.%I', n.nspname, c.relname) INTO NEW.target
@@ -346,7 +375,7 @@ $$;
 COMMENT ON FUNCTION backfill.jobs_check() IS
 	'Trigger: refuses what cannot be a job and fills what only the system writes.';
 
--- Runs as the owner: a submitter cannot write this event.
+-- Runs as the owner: a submitter cannot write these events.
 CREATE OR REPLACE FUNCTION backfill.jobs_submitted()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -355,13 +384,19 @@ BEGIN
 	INSERT INTO backfill.events (actor, job_id, event, detail)
 	VALUES (NEW.submitted_by, NEW.id, 'submitted',
 		format('run_as %I', NEW.run_as));
+	IF NEW.kind IN ('drop_column', 'drop_index') THEN
+		-- For who is to approve it.
+		INSERT INTO backfill.events (actor, job_id, event, detail)
+		SELECT NEW.submitted_by, NEW.id, 'depends', left(d, 10000)
+		FROM backfill.dropped_dependents(NEW) AS d WHERE d IS NOT NULL;
+	END IF;
 	-- A hint: polling finds the job without it.
 	PERFORM pg_notify('backfill', '');
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_submitted() IS
-	'Trigger: writes the event "submitted" and wakes the daemons.';
+	'Trigger: writes the events "submitted" and "depends" and wakes the daemons.';
 
 CREATE OR REPLACE FUNCTION backfill.jobs_tuned()
 RETURNS trigger LANGUAGE plpgsql

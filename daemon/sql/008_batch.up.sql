@@ -39,6 +39,62 @@ $$;
 COMMENT ON FUNCTION backfill.check_may_run(bigint) IS
 	'Raises BF011 when the job is not running, all work is stopped, or it is not the hour of its run_window.';
 
+-- For this transaction: a change of the job's row counts at once.
+CREATE OR REPLACE FUNCTION backfill.apply_settings(job bigint)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	j record;
+BEGIN
+	SELECT q.lock_timeout, q.statement_timeout, q.synchronous_commit INTO j
+	FROM backfill.jobs q WHERE q.id = job;
+	IF j.lock_timeout IS NOT NULL THEN
+		PERFORM set_config('lock_timeout',
+			ceil(extract(epoch FROM j.lock_timeout) * 1000)::text, true);
+	END IF;
+	IF j.statement_timeout IS NOT NULL THEN
+		PERFORM set_config('statement_timeout',
+			ceil(extract(epoch FROM j.statement_timeout) * 1000)::text, true);
+	END IF;
+	IF j.synchronous_commit IS NOT NULL THEN
+		PERFORM set_config('synchronous_commit', j.synchronous_commit, true);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.apply_settings(bigint) IS
+	'Sets the job''s own timeouts and synchronous_commit for the transaction.';
+
+-- The rows must not go into a table that has taken the archive's name.
+CREATE OR REPLACE FUNCTION backfill.check_archive(job bigint, range integer)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	a record;
+BEGIN
+	SELECT j.archive_table AS name, r.archive_oid AS oid INTO a
+	FROM backfill.jobs j JOIN backfill.ranges r ON r.job_id = j.id
+	WHERE j.id = job AND r.number = range;
+	IF a.name IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class c
+		JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = a.oid
+			AND format('%I.%I', n.nspname, c.relname) = a.name)
+	THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF022',
+			MESSAGE = format('archive table %s is not the one that job %s'
+				' began with', a.name, job),
+			DETAIL = format('It was dropped or renamed; its OID was %s.',
+				a.oid),
+			HINT = format('The rows that were deleted are in that table;'
+				' backfill.retry(%s) goes on with the one that bears the'
+				' name by then.', job);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.check_archive(bigint, integer) IS
+	'Raises BF022 when the job has an archive table, and it is not the one of the range any more.';
+
 -- The fence and all that may keep work from beginning, but for the canary,
 -- which does not keep a range from being finished.
 CREATE OR REPLACE FUNCTION backfill.begin_work(job bigint, range integer,
@@ -50,13 +106,7 @@ DECLARE
 	r backfill.ranges;
 	j record;
 BEGIN
-	r := backfill.lock_range(job, range, with_epoch);
-	IF r.runner_pid IS DISTINCT FROM pg_backend_pid() THEN
-		RAISE EXCEPTION USING ERRCODE = 'BF010',
-			MESSAGE = format('range %s of job %s has another owner', range, job),
-			DETAIL = format('Its runner is backend %s, not %s.',
-				coalesce(r.runner_pid::text, 'none'), pg_backend_pid());
-	END IF;
+	r := backfill.own_range(job, range, with_epoch);
 	IF r.seq <> with_seq THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job),
@@ -66,9 +116,7 @@ BEGIN
 
 	-- Read after the lock was had: what was committed while we waited counts.
 	PERFORM backfill.check_may_run(job);
-	SELECT q.target, q.lock_timeout, q.statement_timeout,
-		q.synchronous_commit INTO j
-	FROM backfill.jobs q WHERE q.id = job;
+	SELECT q.target INTO j FROM backfill.jobs q WHERE q.id = job;
 
 	-- What is gone or redefined in mid-job is not what was asked for.
 	IF NOT EXISTS (SELECT FROM pg_class c
@@ -92,19 +140,9 @@ BEGIN
 			DETAIL = format('It was dropped or replaced; its OID was %s.',
 				r.key_index_oid);
 	END IF;
+	PERFORM backfill.check_archive(job, range);
 
-	-- For this transaction: a change of the job's row counts at once.
-	IF j.lock_timeout IS NOT NULL THEN
-		PERFORM set_config('lock_timeout',
-			ceil(extract(epoch FROM j.lock_timeout) * 1000)::text, true);
-	END IF;
-	IF j.statement_timeout IS NOT NULL THEN
-		PERFORM set_config('statement_timeout',
-			ceil(extract(epoch FROM j.statement_timeout) * 1000)::text, true);
-	END IF;
-	IF j.synchronous_commit IS NOT NULL THEN
-		PERFORM set_config('synchronous_commit', j.synchronous_commit, true);
-	END IF;
+	PERFORM backfill.apply_settings(job);
 	RETURN r;
 END
 $$;
@@ -176,7 +214,7 @@ END
 $$;
 COMMENT ON FUNCTION backfill.begin_batch(bigint, integer, bigint, bigint,
 	boolean, boolean) IS
-	'First statement of each batch: locks the range and raises when the batch may not run: BF010 another owner, BF011 paused, cancelled, stopped, outside run_window or at pause_after_rows, BF022 table or index redefined. Applies the job''s timeouts to the transaction, and a shorter one when it may wait for locks, or where is_slow, of one row that takes its time, a shorter lock_timeout; returns its sizes, the WAL position, the rows left, that bound, and the job''s limits of rate and lag.';
+	'First statement of each batch: locks the range and raises when the batch may not run: BF010 another owner, BF011 paused, cancelled, stopped, outside run_window or at pause_after_rows, BF022 table, index or archive redefined. Applies the job''s timeouts to the transaction, and a shorter one when it may wait for locks, or where is_slow, of one row that takes its time, a shorter lock_timeout; returns its sizes, the WAL position, the rows left, that bound, and the job''s limits of rate and lag.';
 
 -- What checkpoint and close_hole share.
 CREATE OR REPLACE FUNCTION backfill.check_counts(job bigint, locked bigint,
@@ -220,6 +258,44 @@ $$;
 COMMENT ON FUNCTION backfill.check_not_negative(bigint, bigint[]) IS
 	'Raises BF012 when a count of a batch is negative.';
 
+-- Called within the statement, which keeps both tables as they are. Its
+-- columns are those that the daemon knew: one that was added since would be
+-- deleted and not archived.
+CREATE OR REPLACE FUNCTION backfill.check_archived(job bigint, range integer,
+	deleted bigint, archived bigint, attributes integer)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t record;
+BEGIN
+	SELECT j.target AS name, c.relnatts INTO t
+	FROM backfill.jobs j JOIN backfill.ranges r ON r.job_id = j.id
+	LEFT JOIN pg_class c ON c.oid = r.target_oid
+	WHERE j.id = job AND r.number = range AND j.archive_table IS NOT NULL;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	PERFORM backfill.check_archive(job, range);
+	IF t.relnatts IS DISTINCT FROM attributes THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF022',
+			MESSAGE = format('columns were added to table %s while job %s'
+				' archived its rows', t.name, job),
+			HINT = format('backfill.retry(%s) goes on when the archive has'
+				' them, too.', job);
+	END IF;
+	IF archived IS DISTINCT FROM deleted THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF037',
+			MESSAGE = format('a batch of job %s deleted %s rows and archived'
+				' %s', job, deleted, coalesce(archived, 0)),
+			HINT = 'Does a BEFORE trigger of the archive table return NULL?';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.check_archived(bigint, integer, bigint, bigint,
+	integer) IS
+	'Raises BF037 when the job has an archive table and not every deleted row is in it, BF022 when it is another table by now or the target got columns.';
+
 CREATE OR REPLACE FUNCTION backfill.shrink_hole(job bigint, range integer,
 	hole bigint, up_to text[])
 RETURNS void LANGUAGE plpgsql
@@ -242,7 +318,8 @@ COMMENT ON FUNCTION backfill.shrink_hole(bigint, integer, bigint, text[]) IS
 CREATE OR REPLACE FUNCTION backfill.checkpoint(job bigint, range integer,
 	with_epoch bigint, with_seq bigint, up_to text[], read bigint,
 	size integer, locked bigint, updated bigint, rekeyed bigint,
-	still_matching bigint, held text[], in_hole bigint)
+	still_matching bigint, held text[], in_hole bigint,
+	archived bigint DEFAULT NULL, attributes integer DEFAULT NULL)
 RETURNS pg_lsn LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -253,6 +330,7 @@ BEGIN
 	PERFORM backfill.check_not_negative(job, read, size, locked, updated,
 		rekeyed, still_matching);
 	PERFORM backfill.check_counts(job, locked, updated, rekeyed);
+	PERFORM backfill.check_archived(job, range, updated, archived, attributes);
 	-- A gigabyte of key would be read by the daemon and by every monitor.
 	PERFORM backfill.check_length('key', up_to::text, 1000000);
 	PERFORM backfill.check_length('held', held::text, 10000000);
@@ -319,15 +397,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.checkpoint(bigint, integer, bigint, bigint,
-	text[], bigint, integer, bigint, bigint, bigint, bigint, text[], bigint) IS
-	'Called by the statement that changes the rows: moves the cursor (or, when in_hole names a window hole, its lower end, and removes it at its upper one), counts, and keeps the held keys as holes. Raises BF010, BF012, BF013, BF021, and with it undoes the batch.';
+	text[], bigint, integer, bigint, bigint, bigint, bigint, text[], bigint,
+	bigint, integer) IS
+	'Called by the statement that changes the rows: moves the cursor (or, when in_hole names a window hole, its lower end, and removes it at its upper one), counts, and keeps the held keys as holes. archived, attributes: see check_archived. Raises BF010, BF012, BF013, BF021, BF022, BF037, and with it undoes the batch.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.check_may_run(bigint) TO backfill_daemon;
 GRANT EXECUTE ON FUNCTION
 	backfill.begin_batch(bigint, integer, bigint, bigint, boolean, boolean),
 	backfill.checkpoint(bigint, integer, bigint, bigint, text[], bigint,
-		integer, bigint, bigint, bigint, bigint, text[], bigint)
+		integer, bigint, bigint, bigint, bigint, text[], bigint, bigint,
+		integer)
 	TO backfill_submit;
 
 RESET ROLE;

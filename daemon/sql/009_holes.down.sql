@@ -5,7 +5,7 @@ DROP FUNCTION IF EXISTS backfill.set_aside(bigint, integer, bigint, bigint,
 DROP FUNCTION IF EXISTS backfill.record_row_error(bigint, integer, text[],
 	text, text, text);
 DROP FUNCTION IF EXISTS backfill.close_hole(bigint, integer, bigint, bigint,
-	bigint, bigint, bigint, bigint, bigint, bigint);
+	bigint, bigint, bigint, bigint, bigint, bigint, bigint, integer);
 DROP FUNCTION IF EXISTS backfill.list_holes(bigint, integer, bigint, bigint,
 	boolean);
 DROP FUNCTION IF EXISTS backfill.skip_window(bigint, integer, bigint, bigint,

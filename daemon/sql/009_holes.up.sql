@@ -70,7 +70,8 @@ COMMENT ON FUNCTION backfill.list_holes(bigint, integer, bigint, bigint,
 
 CREATE OR REPLACE FUNCTION backfill.close_hole(job bigint, range integer,
 	with_epoch bigint, with_seq bigint, hole bigint, eligible bigint,
-	locked bigint, updated bigint, rekeyed bigint, still_matching bigint)
+	locked bigint, updated bigint, rekeyed bigint, still_matching bigint,
+	archived bigint DEFAULT NULL, attributes integer DEFAULT NULL)
 RETURNS pg_lsn LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -93,6 +94,7 @@ BEGIN
 			HINT = 'Does a BEFORE trigger of the table return NULL, or a rule'
 				' replace the UPDATE?';
 	END IF;
+	PERFORM backfill.check_archived(job, range, updated, archived, attributes);
 	UPDATE backfill.ranges s SET seq = s.seq + 1,
 		rows_done = s.rows_done + updated,
 		pass_rows = s.pass_rows + CASE WHEN s.pass > 0 THEN updated
@@ -121,8 +123,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.close_hole(bigint, integer, bigint, bigint,
-	bigint, bigint, bigint, bigint, bigint, bigint) IS
-	'Called by the statement that changes the one row of a hole, which the transaction has locked: counts, removes the hole and resolves the row''s recorded error. Raises BF014 when the row was not updated all the same, 55P03 when it is a new one that could not be locked.';
+	bigint, bigint, bigint, bigint, bigint, bigint, bigint, integer) IS
+	'Called by the statement that changes the one row of a hole, which the transaction has locked: counts, removes the hole and resolves the row''s recorded error. Raises BF014 when the row was not updated all the same, what check_archived raises, 55P03 when it is a new one that could not be locked.';
 
 -- Upserts by hand: a key may be too long for a unique index, and the range
 -- is locked.
@@ -294,7 +296,7 @@ GRANT EXECUTE ON FUNCTION
 	backfill.skip_window(bigint, integer, bigint, bigint, text[], bigint),
 	backfill.list_holes(bigint, integer, bigint, bigint, boolean),
 	backfill.close_hole(bigint, integer, bigint, bigint, bigint, bigint,
-		bigint, bigint, bigint, bigint),
+		bigint, bigint, bigint, bigint, bigint, integer),
 	backfill.set_aside(bigint, integer, bigint, bigint, text[], bigint,
 		bigint, text, text, text),
 	backfill.finish_range(bigint, integer, bigint, bigint)

@@ -186,10 +186,15 @@ BEGIN
 				THEN 'It deletes no rows.'
 				ELSE 'It changes rows, and not the schema.' END;
 	END IF;
+	IF btrim(j.archive_table, E' \t\n\r') = '' THEN
+		RAISE EXCEPTION USING ERRCODE = '22023',
+			MESSAGE = 'archive_table is empty',
+			HINT = 'Leave it NULL when the deleted rows are not kept.';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_check_no_step(backfill.jobs) IS
-	'Raises 22023 when a job that changes rows has what only the schema kinds use.';
+	'Raises 22023 when a job that changes rows has what only the schema kinds use, or an archive_table of no use.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 -- The triggers call these as the submitter, and begin_job as the daemon.
@@ -199,5 +204,6 @@ GRANT EXECUTE ON FUNCTION backfill.is_schema_kind(text),
 	backfill.jobs_check_step(backfill.jobs),
 	backfill.jobs_check_no_step(backfill.jobs)
 	TO backfill_submit, backfill_daemon;
+GRANT EXECUTE ON FUNCTION backfill.is_schema_kind(text) TO pg_monitor;
 
 RESET ROLE;

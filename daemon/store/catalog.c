@@ -46,34 +46,49 @@ enum {
 
 /* ---- 1 ---- */
 
-enum { RESOLVE_OID = 1 };
+enum { RESOLVE_OID = 1, RESOLVE_ARCHIVE = 2 };
 
 struct pgc_request *catalog_resolve(const struct work_job *j)
 {
 	struct pgc_request *r = pgc_request_new(CATALOG_DEADLINE_MS);
-	const char *const values[] = { j->target };
+	static const char sql[] =
+		"SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+	const char *const target[] = { j->target };
+	const char *const archive[] = { j->archive_table };
 
 	work_add_surroundings(r, j);
-	pgc_add_params(r, "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
-		1, values);
+	pgc_add_params(r, sql, 1, target);
+	pgc_add_params(r, sql, 1, archive);
 	return r;
 }
 
 int catalog_read_resolve(const struct pgc_request *r, const struct work_job *j,
-	uint32_t *oid, struct err *e)
+	struct keyset *k, struct err *e)
 {
-	const PGresult *row = pgc_result(r, RESOLVE_OID);
+	const PGresult *target = pgc_result(r, RESOLVE_OID);
+	const PGresult *archive = pgc_result(r, RESOLVE_ARCHIVE);
 
-	if (!pgc_is_null(row, 0, 0)) {
-		*oid = (uint32_t)pgc_int(row, 0, 0);
-		return 0;
+	if (pgc_is_null(target, 0, 0)) {
+		err_set(e, BFE_SQL, "relation \"%s\" does not exist",
+			j->target);
+		err_set_hint(e,
+			"Create the table, then submit the job anew; its"
+			" search_path is %s.",
+			j->search_path);
+		return catalog_set_sqlstate(e, "42P01");
 	}
-	err_set(e, BFE_SQL, "relation \"%s\" does not exist", j->target);
-	err_set_hint(e,
-		"Create the table, then submit the job anew; its"
-		" search_path is %s.",
-		j->search_path);
-	return catalog_set_sqlstate(e, "42P01");
+	if (j->archive_table != NULL && pgc_is_null(archive, 0, 0)) {
+		err_set(e, BFE_SQL, "archive table \"%s\" does not exist",
+			j->archive_table);
+		err_set_hint(e,
+			"Create it with the columns of %s, then call"
+			" backfill.retry(job); its search_path is %s.",
+			j->target, j->search_path);
+		return catalog_set_sqlstate(e, "42P01");
+	}
+	k->table_oid = (uint32_t)pgc_int(target, 0, 0);
+	k->archive_oid = (uint32_t)pgc_int(archive, 0, 0);
+	return 0;
 }
 
 /* ---- 2 ---- */
@@ -82,7 +97,8 @@ enum {
 	DESCRIBE_CALLS = 0,
 	DESCRIBE_RELATION = 2,
 	DESCRIBE_KEY = 3,
-	DESCRIBE_FACTS = 4
+	DESCRIBE_FACTS = 4,
+	DESCRIBE_ARCHIVE = DESCRIBE_FACTS + CATALOG_FACTS
 };
 
 static char *format_names(const struct setlist *columns)
@@ -99,8 +115,8 @@ static char *format_names(const struct setlist *columns)
 	return text_take(&t);
 }
 
-struct pgc_request *catalog_describe(
-	const struct work_job *j, uint32_t oid, const struct setlist *columns)
+struct pgc_request *catalog_describe(const struct work_job *j,
+	const struct keyset *k, const struct setlist *columns)
 {
 	struct pgc_request *r = pgc_request_new(CATALOG_DEADLINE_MS);
 	char *names = format_names(columns);
@@ -112,12 +128,15 @@ struct pgc_request *catalog_describe(
 		.columns = names,
 	};
 
-	(void)snprintf(oid_text, sizeof oid_text, "%" PRIu32, oid);
+	(void)snprintf(oid_text, sizeof oid_text, "%" PRIu32, k->table_oid);
 	catalog_add_calls(r, j);
 	pgc_add(r, CATALOG_PATH_SQL);
 	pgc_add_params(r, RELATION_SQL, 1, key_values);
 	catalog_add_key(r, key_values);
 	catalog_add_facts(r, &values);
+	if (k->archive_oid != 0) {
+		catalog_add_archive(r, k);
+	}
 	free(names);
 	return r;
 }
@@ -240,5 +259,7 @@ int catalog_read_describe(const struct pgc_request *r, const struct work_job *j,
 		return e->code;
 	}
 	catalog_read_calls(r, DESCRIBE_CALLS, j, p);
-	return 0;
+	return k->archive_oid != 0
+		? catalog_read_archive(r, DESCRIBE_ARCHIVE, k, p, e)
+		: 0;
 }

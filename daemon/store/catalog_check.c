@@ -144,9 +144,10 @@ static void hint_at_rights(
 	} else if (k->is_delete) {
 		err_set_hint(e,
 			"The job runs as its run_as, which needs SELECT,"
-			" DELETE and, to lock rows, UPDATE on %s and the rights"
-			" that its clauses use.",
-			k->table);
+			" DELETE and, to lock rows, UPDATE on %s%s%s and the"
+			" rights that its clauses use.",
+			k->table, k->archive != NULL ? ", INSERT on " : "",
+			k->archive != NULL ? k->archive : "");
 	} else {
 		err_set_hint(e,
 			"The job runs as its run_as, which needs SELECT and"
@@ -169,6 +170,9 @@ static int explain_error(const struct pgc_request *r, const struct keyset *k,
 	*e = *error;
 	if (name_of(check) != NULL) {
 		err_wrap(e, "%s", name_of(check));
+	} else if (k->archive != NULL &&
+		strcmp(error->sqlstate, "42804") == 0) {
+		err_wrap(e, "archive_table");
 	}
 	if (e->hint[0] != '\0') {
 		return e->code;

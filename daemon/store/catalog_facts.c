@@ -173,6 +173,7 @@ static const char FOREIGN_IN_SQL[] = WITH_CHANGED
 	"ORDER BY l.conname, 2";
 
 enum { RULES, GENERATED, INDEXES, TRIGGERS, FOREIGN_OUT, FOREIGN_IN };
+_Static_assert(FOREIGN_IN == CATALOG_FACTS - 1, "all results");
 
 void catalog_add_facts(
 	struct pgc_request *r, const struct catalog_values *values)
@@ -281,6 +282,24 @@ static int check_cascades(const PGresult *in, struct err *e)
 	return 0;
 }
 
+/* Rows of the table itself would go, and not into the archive. */
+static int check_archived_cascade(
+	const PGresult *in, const struct keyset *k, struct err *e)
+{
+	for (int i = 0; i < PQntuples(in); i++) {
+		if (pgc_text(in, i, IN_ACTION)[0] == 'c' &&
+			strcmp(pgc_text(in, i, IN_TABLE), k->table) == 0) {
+			err_set(e, BFE_SQL,
+				"foreign key %s deletes rows of table %s"
+				" without archiving them",
+				pgc_text(in, i, IN_NAME), k->table);
+			err_set_detail(e, "It is ON DELETE CASCADE.");
+			return catalog_set_sqlstate(e, "0A000");
+		}
+	}
+	return 0;
+}
+
 /* ---- what people should know ---- */
 
 static void tell_triggers(const PGresult *triggers, struct preflight *p)
@@ -324,10 +343,14 @@ static void tell_foreign_in(
 
 		preflight_tell(p,
 			"foreign key %s of %s refers to what the job %s: ON %s"
-			" %s",
+			" %s%s",
 			name, table, k->is_delete ? "deletes" : "changes",
 			k->is_delete ? "DELETE" : "UPDATE",
-			name_of_action(in, i));
+			name_of_action(in, i),
+			k->archive_oid != 0 &&
+					pgc_text(in, i, IN_ACTION)[0] == 'c'
+				? "; what it deletes is not archived"
+				: "");
 		if (!pgc_bool(in, i, IN_HAS_INDEX)) {
 			preflight_tell(p,
 				"foreign key %s of %s has no index on (%s):"
@@ -408,6 +431,9 @@ int catalog_read_facts(const struct pgc_request *r, int first,
 		return e->code;
 	}
 	if (k->is_delete && check_cascades(in, e) != 0) {
+		return e->code;
+	}
+	if (k->archive_oid != 0 && check_archived_cascade(in, k, e) != 0) {
 		return e->code;
 	}
 	k->lock_for_update = k->is_delete;

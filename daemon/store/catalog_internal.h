@@ -33,8 +33,9 @@ struct catalog_values {
 };
 
 /* What hangs on the table and the columns that change: rules, triggers,
- * foreign keys, indexes. Its results begin at first. Fills findings,
+ * foreign keys, indexes. So many results, which begin at first. Fills findings,
  * before_triggers and may_wait of p, lock_for_update of k. */
+enum { CATALOG_FACTS = 6 };
 void catalog_add_facts(
 	struct pgc_request *r, const struct catalog_values *values);
 int catalog_read_rules(const struct pgc_request *r, int first,
@@ -42,5 +43,12 @@ int catalog_read_rules(const struct pgc_request *r, int first,
 int catalog_read_facts(const struct pgc_request *r, int first,
 	const PGresult *key, struct keyset *k, struct preflight *p,
 	struct err *e);
+
+/* The archive of k->archive_oid, which is to have the rows of k->table_oid.
+ * Its results begin at first. Fills what k knows of it, findings, may_wait
+ * and archive_triggers of p. */
+void catalog_add_archive(struct pgc_request *r, const struct keyset *k);
+int catalog_read_archive(const struct pgc_request *r, int first,
+	struct keyset *k, struct preflight *p, struct err *e);
 
 #endif

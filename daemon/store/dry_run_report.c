@@ -125,12 +125,22 @@ static int is_whole_table(const struct dry_run *d)
 	return d->window_rows < d->max_rows && d->rows >= d->window_rows;
 }
 
-static char *join(const char *findings, const char *more)
+/* All findings. The copy is no place to archive from, and the real archive
+ * may not be written. */
+static char *join(
+	const char *findings, const char *more, const struct keyset *k)
 {
 	struct text t;
 
 	text_init(&t);
 	text_addf(&t, "%s\n%s", findings, more != NULL ? more : "");
+	if (k->archive != NULL) {
+		text_addf(&t,
+			"\nthe dry run put no row into %s: what its"
+			" constraints and triggers say to them was not tried,"
+			" and the forecast is without them",
+			k->archive);
+	}
 	return text_take(&t);
 }
 
@@ -138,7 +148,7 @@ struct pgc_request *dry_run_store(const struct dry_run *d,
 	const struct keyset *k, const struct fence *fence, const char *findings)
 {
 	struct pgc_request *r = work_begin(d->deadline_ms);
-	char *all = join(findings, d->unchecked);
+	char *all = join(findings, d->unchecked, k);
 	struct number n[9];
 	const char *const values[] = { d->facts, d->plan, all, d->sample,
 		number(&n[0], d->rows), number(&n[1], d->changed),

@@ -16,6 +16,7 @@ void preflight_close(struct preflight *p)
 	text_close(&p->findings);
 	free(p->key_signature);
 	free(p->before_triggers);
+	free(p->archive_triggers);
 	free(p->moves_by);
 	memset(p, 0, sizeof *p);
 }

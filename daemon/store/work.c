@@ -149,16 +149,18 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" statement_timeout_ms, batch_rows, max_batch_rows,"
 		" target_batch_time_ms, kind, from_clause, dry_run,"
 		" record_errors, pass, key_signature, holes_first, rows_left,"
-		" max_rows_per_second, max_replication_lag_ms FROM ");
-	work_add_call(&sql, "attach", fence);
-	text_add(&sql,
-		", (SELECT a.backend_start FROM "
-		"pg_catalog.pg_stat_get_activity("
-		"pg_catalog.pg_backend_pid()) a))");
-	work_add_text(r, &sql);
+		" max_rows_per_second, max_replication_lag_ms,"
+		" is_schema_kind, definition, archive_table, archive_oid"
+		" FROM ");
+		work_add_call(&sql, "attach", fence);
+		text_add(&sql,
+			", (SELECT a.backend_start FROM "
+			"pg_catalog.pg_stat_get_activity("
+			"pg_catalog.pg_backend_pid()) a))");
+		work_add_text(r, &sql);
 
-	pgc_add(r, "COMMIT");
-	return r;
+		pgc_add(r, "COMMIT");
+		return r;
 }
 
 static char *copy_text(const PGresult *result, int column)
@@ -201,9 +203,15 @@ int work_read_attach(
 	j->rows_left = pgc_int(result, 0, 26);
 	j->max_rows_per_second = pgc_int(result, 0, 27);
 	j->max_replication_lag_ms = pgc_int(result, 0, 28);
+	j->is_schema_kind = pgc_bool(result, 0, 29);
+	j->definition = copy_text(result, 30);
+	j->archive_table = copy_text(result, 31);
+	j->archive_oid = (uint32_t)pgc_int(result, 0, 32);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
-		j->target == NULL || (j->set_clause == NULL && !j->is_delete)) {
+		j->target == NULL ||
+		(j->set_clause == NULL && !j->is_delete &&
+			!j->is_schema_kind)) {
 		return err_set(e, BFE_PROTOCOL,
 			"unexpected result of backfill.attach");
 	}
@@ -217,6 +225,8 @@ void work_job_close(struct work_job *j)
 	free(j->from_clause);
 	free(j->where_clause);
 	free(j->key_signature);
+	free(j->definition);
+	free(j->archive_table);
 	free(j->key_columns);
 	free(j->search_path);
 	free(j->timezone);
@@ -248,8 +258,17 @@ void work_add_surroundings(struct pgc_request *r, const struct work_job *j)
 		3, values);
 }
 
+static void add_archive_oid(struct text *sql, const struct keyset *k)
+{
+	if (k->archive != NULL) {
+		text_addf(sql, ", %" PRIu32, k->archive_oid);
+	} else {
+		text_add(sql, ", NULL");
+	}
+}
+
 struct pgc_request *work_adopt_key(
-	const struct fence *fence, uint32_t index_oid)
+	const struct fence *fence, const struct keyset *k)
 {
 	struct pgc_request *r = work_begin(SHORT_DEADLINE_MS);
 	struct text sql;
@@ -257,7 +276,9 @@ struct pgc_request *work_adopt_key(
 	text_init(&sql);
 	text_add(&sql, "SELECT ");
 	work_add_call(&sql, "adopt_key", fence);
-	text_addf(&sql, ", %" PRIu32 ")", index_oid);
+	text_addf(&sql, ", %" PRIu32, k->index_oid);
+	add_archive_oid(&sql, k);
+	text_add(&sql, ")");
 	work_add_text(r, &sql);
 	pgc_add(r, "COMMIT");
 	return r;
@@ -341,6 +362,9 @@ struct pgc_request *work_begin_job(const struct fence *fence,
 	work_add_value(&sql, k->table);
 	text_add(&sql, ", ");
 	work_add_value(&sql, begin->moves_by);
+	add_archive_oid(&sql, k);
+	text_add(&sql, ", ");
+	work_add_value(&sql, k->archive);
 	text_add(&sql, ")");
 	work_add_text(r, &sql);
 	pgc_add(r, "COMMIT");

@@ -42,6 +42,13 @@ struct keyset {
 	char *from_clause;   /* NULL: none */
 	char *where_clause;  /* NULL: all rows */
 	char *prefix;	     /* of our names: __backfill_ */
+
+	/* Of a delete that keeps its rows; archive NULL: it does not. */
+	char *archive; /* public.orders_archive */
+	uint32_t archive_oid;
+	char **archive_columns; /* as both tables name them */
+	int archive_count;
+	int attributes; /* the table's pg_class.relnatts */
 };
 
 /* The fence of a range, as arguments of the functions. */
@@ -83,8 +90,10 @@ struct keyset_window {
 };
 
 /* The batch over a window: a row of eligible, locked, changed, and the WAL
- * position. A row is eligible when where_clause is true of it; with a
- * from_clause, when it is true of it and of at least one row of that. */
+ * position. With an archive, the statement that deletes rows puts them
+ * there, and the checkpoint compares the counts. A row is eligible when
+ * where_clause is true of it; with a from_clause, when it is true of it and of
+ * at least one row of that. */
 void keyset_batch_sql(const struct keyset *k, struct text *sql,
 	const struct fence *fence, const struct keyset_window *window);
 

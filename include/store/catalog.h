@@ -1,11 +1,12 @@
 /* catalog.h: what the catalog says about a job's target, and whether its
  * clauses mean what they seem to mean. The preflight of a job, in these
  * round trips on the runner connection:
- *   1. catalog_resolve: the target's OID under the submitter's search_path;
+ *   1. catalog_resolve: the OIDs of the target and the archive under the
+ *      submitter's search_path;
  *   2. catalog_describe: what the clauses call; the relation, its key, the
  *      columns that change, and what hangs on them: rules, triggers, foreign
  *      keys, indexes. These are read with search_path = pg_catalog, so that
- *      names come qualified;
+ *      names come qualified; then whether the archive takes the rows;
  *   3. catalog_check: the clauses, parsed apart and together. EXPLAIN of
  *      the batch checks privileges too and runs nothing;
  *   4. a first window of keys (work_window), and over it
@@ -26,15 +27,16 @@
 
 /* What a preflight found; owned by the runner. */
 struct preflight {
-	struct text findings;  /* a line each, for people */
-	int may_wait;	       /* a batch may wait for locks of others */
-	int seqscan_off;       /* the planner must be kept from a full scan */
-	int refers_to_itself;  /* a delete may meet rows that others need */
-	char *key_signature;   /* of the key: what makes its order */
-	char *before_triggers; /* BEFORE ROW: "a, b"; NULL: none */
-	char *moves_by;	       /* "where_clause calls now()": an update is not
-				* to be swept; NULL: nothing of the kind */
-	int64_t pages;	       /* of the table */
+	struct text findings;	/* a line each, for people */
+	int may_wait;		/* a batch may wait for locks of others */
+	int seqscan_off;	/* the planner must be kept from a full scan */
+	int refers_to_itself;	/* a delete may meet rows that others need */
+	char *key_signature;	/* of the key: what makes its order */
+	char *before_triggers;	/* BEFORE ROW: "a, b"; NULL: none */
+	char *archive_triggers; /* the same of the archive */
+	char *moves_by;		/* "where_clause calls now()": an update is not
+				 * to be swept; NULL: nothing of the kind */
+	int64_t pages;		/* of the table */
 	int fillfactor;
 };
 
@@ -46,12 +48,13 @@ void preflight_tell(struct preflight *p, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 struct pgc_request *catalog_resolve(const struct work_job *j);
+/* Fills table_oid and archive_oid of k; 42P01 when one is not there. */
 int catalog_read_resolve(const struct pgc_request *r, const struct work_job *j,
-	uint32_t *oid, struct err *e);
+	struct keyset *k, struct err *e);
 
 /* columns may be empty: a delete, or a clause that could not be read. */
-struct pgc_request *catalog_describe(
-	const struct work_job *j, uint32_t oid, const struct setlist *columns);
+struct pgc_request *catalog_describe(const struct work_job *j,
+	const struct keyset *k, const struct setlist *columns);
 /* Fills k, clauses and prefix too, and p. */
 int catalog_read_describe(const struct pgc_request *r, const struct work_job *j,
 	const struct setlist *columns, struct keyset *k, struct preflight *p,

@@ -91,13 +91,17 @@ static void test_pieces(void **state)
 #define NO_WHERE                                                               \
 	"22023", "where_clause is empty", "",                                  \
 		"Leave it NULL to change all rows."
+#define KINDS                                                                  \
+	"Available values: update, delete, add_column, drop_column, "          \
+	"add_check,"                                                           \
+	" add_foreign_key, validate_constraint, set_not_null, create_index,"   \
+	" drop_index, reindex, ddl."
 #define BAD_KEYS                                                               \
 	"22023", "key_columns must name columns", "",                          \
 		"Leave it NULL to walk the primary key."
 	static const struct bad_insert bad[] = {
 		{ "kind, " JOB, "'delte', " GOOD, "22023",
-			"unknown kind \"delte\"", "",
-			"Available values: update, delete." },
+			"unknown kind \"delte\"", "", KINDS },
 		{ "target", "'victim'", NO_SET },
 		{ JOB, "'victim', ''", NO_SET },
 		{ JOB, "'victim', E' \\t\\n\\r'", NO_SET },

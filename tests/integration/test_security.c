@@ -462,6 +462,8 @@ static void test_control_functions_are_the_daemons(void **state)
 		{ "shrink_hole", "1, 1, 1, '{}'" },
 		{ "record_row_error", "1, 1, '{}', '', '', ''" },
 		{ "check_counts", "1, 1, 1, 1" },
+		{ "check_archive", "1, 1" },
+		{ "check_archived", "1, 1, 1, 1, 1" },
 		{ "check_not_negative", "1, 1" },
 	};
 	char message[128];
@@ -480,16 +482,23 @@ static void test_control_functions_are_the_daemons(void **state)
 			" FROM pg_proc WHERE pronamespace ="
 			" 'backfill'::regnamespace AND prorettype <>"
 			" 'trigger'::regtype AND has_function_privilege("
-			"'evil', oid, 'EXECUTE')"),
-		"adopt_key approve approve attach begin_batch begin_job cancel "
-		"cancel"
-		" check_interval check_length check_number check_window"
-		" check_word checkpoint close_hole ensure_succeeded"
-		" finish_range format_at job_id jobs_check_clauses"
-		" jobs_check_depends_on jobs_check_run_as list_holes"
-		" may_change may_see may_steer parse_window pause pause"
-		" request resume resume retry retry set_aside skip_window"
-		" store_report tell_window window_opens");
+			"'evil', oid, 'EXECUTE')"
+			/* They do what their caller could do itself. */
+			" AND (prosecdef OR proname !~ '^(plan|step)(_|$)')"),
+		"adopt_key approve approve attach begin_alone begin_batch"
+		" begin_job cancel cancel cancel_plan check_interval"
+		" check_kind check_length check_number check_window"
+		" check_word checkpoint close_hole dependents do_step"
+		" end_step ensure_succeeded enter_step examine_step files_of"
+		" finish_range format_at is_schema_kind is_undone"
+		" is_undone_in_vain job_id jobs_check_clauses"
+		" jobs_check_depends_on jobs_check_no_step jobs_check_run_as"
+		" jobs_check_step list_holes look may_change may_see"
+		" may_steer my_job my_notes next_step note_alone note_look"
+		" parse_window pause pause request resume resume retry retry"
+		" run_statements set_aside skip_window "
+		" store_report tell_plan_down tell_window warn_step"
+		" window_opens");
 }
 
 /* A table under a job is out of reach for other jobs: not one to which the
@@ -553,6 +562,12 @@ static const char HOSTILE_SQL[] =
 	" LANGUAGE sql AS 'SELECT evil.yes()';"
 	"CREATE FUNCTION evil.current_setting(text) RETURNS text"
 	" LANGUAGE sql AS $$ SELECT evil.yes()::text $$;"
+	"CREATE FUNCTION evil.differ(\"char\", \"char\") RETURNS boolean"
+	" LANGUAGE sql AS 'SELECT evil.yes()';"
+	"CREATE OPERATOR evil.<> (FUNCTION = evil.differ, LEFTARG ="
+	" \"char\", RIGHTARG = \"char\");"
+	"CREATE FUNCTION evil.format(text, name, name) RETURNS text"
+	" LANGUAGE sql AS $$ SELECT evil.yes()::text $$;"
 	"CREATE FUNCTION evil.btrim(text) RETURNS text"
 	" LANGUAGE sql AS $$ SELECT evil.yes()::text $$;"
 	"CREATE FUNCTION evil.length(text) RETURNS integer"
@@ -600,6 +615,12 @@ static void test_hostile_search_path_at_submission(void **state)
 			"SELECT pg_catalog.count(*)::pg_catalog.text || ' ' ||"
 			" pg_catalog.min(state) FROM backfill.progress"),
 		"1 paused");
+	assert_string_equal(
+		sql_text(evil,
+			"INSERT INTO backfill.jobs (kind, target, where_clause,"
+			" archive_table) VALUES ('delete', 'public.users',"
+			" 'true', 't') RETURNING archive_table"),
+		"evil.t");
 	assert_int_equal(sql_int(db, "SELECT count(*) FROM evil.called"), 0);
 	/* And when a superuser steers under that path. */
 	sql_exec(db,

@@ -237,10 +237,13 @@ static void test_bad_input_is_refused(void **state)
 		const char *columns, *values;
 		const char *message, *detail, *hint;
 	} cases[] = {
-		{ "kind", "'upsert'", "unknown kind \"upsert\"", "",
-			"Available values: update, delete." },
-		{ "kind", "NULL", "unknown kind \"\"", "",
-			"Available values: update, delete." },
+#define KINDS                                                                  \
+	"Available values: update, delete, add_column, drop_column, "          \
+	"add_check,"                                                           \
+	" add_foreign_key, validate_constraint, set_not_null, create_index,"   \
+	" drop_index, reindex, ddl."
+		{ "kind", "'upsert'", "unknown kind \"upsert\"", "", KINDS },
+		{ "kind", "NULL", "unknown kind \"\"", "", KINDS },
 		{ "name", "'  '", "name is empty", "",
 			"Leave it NULL for a default." },
 		{ "name", "'42'", "name \"42\" is a number",
@@ -394,7 +397,8 @@ static void test_other_columns_are_the_systems(void **state)
 	static const char persons[] =
 		"|name|kind|target|set_clause|from_clause|where_clause|"
 		"key_columns|run_as|depends_on|hold|run_after|on_row_error|"
-		"max_row_errors|on_residue|dry_run|";
+		"max_row_errors|on_residue|dry_run|archive_table|object_name|"
+		"definition|plan|undo|undoes|";
 	int count = (int)sql_int(db,
 		"SELECT count(*) FROM pg_attribute WHERE attrelid ="
 		" 'backfill.jobs'::regclass AND attnum > 0"

@@ -49,6 +49,7 @@ static void test_classes(void **state)
 		{ "P0001", SQLSTATE_ROW },
 		{ "P0002", SQLSTATE_ROW },
 		{ "BF014", SQLSTATE_ROW },
+		{ "BF037", SQLSTATE_ROW },
 		/* Nothing mends itself here. */
 		{ "BF001", SQLSTATE_STOP },
 		{ "BF012", SQLSTATE_STOP },
