@@ -138,7 +138,7 @@ BEGIN
 	PERFORM backfill.index_one_command(command, j.object_name);
 	-- No tablespace, then, but one that the definition names.
 	PERFORM set_config('temp_tablespaces', '', true);
-	EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING GENERATED)%s', table_name,
+	EXECUTE format('CREATE TEMP TABLE %I (LIKE %s)%s', table_name,
 		table_oid::regclass, CASE WHEN kind = 'p'
 			THEN ' PARTITION BY ' || pg_get_partkeydef(table_oid) END);
 	PERFORM set_config('search_path', j.search_path, true);
@@ -385,8 +385,10 @@ BEGIN
 		format('look for duplicates for %I', j.object_name),
 		'AccessShareLock', ARRAY[table_oid]);
 	s.violation_sqlstate := '23505';
+	-- A format, so what is named must not be one.
 	s.violation_message := format('index "%s" cannot be unique: %%s keys of'
-		' table "%s" have duplicates', j.object_name, table_oid::regclass);
+		' table "%s" have duplicates', replace(j.object_name, '%', '%%'),
+		replace(table_oid::regclass::text, '%', '%%'));
 	s.violation_hint := 'The keys are in backfill.row_errors. Remove the'
 		' duplicates, then retry the job.';
 	RETURN s;
