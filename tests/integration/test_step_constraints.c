@@ -23,8 +23,8 @@ static void test_added_not_valid_then_validated(void **state)
 		"CHECK ((n > 0)) NOT VALID");
 	assert_string_equal(
 		steps("happy"), "ADD CONSTRAINT happy_check CHECK NOT VALID");
-	succeeds("happy v", "validate_constraint", "happy", "happy_check",
-		NULL);
+	succeeds(
+		"happy v", "validate_constraint", "happy", "happy_check", NULL);
 	assert_string_equal(
 		constraint("happy", "happy_check"), "CHECK ((n > 0))");
 	assert_string_equal(
@@ -34,8 +34,8 @@ static void test_added_not_valid_then_validated(void **state)
 	succeeds("happy again", "add_check", "happy", "happy_check",
 		"check(happy.n>0) NOT VALID -- as it was");
 	did_nothing("happy again");
-	succeeds("happy v again", "validate_constraint", "happy",
-		"happy_check", NULL);
+	succeeds("happy v again", "validate_constraint", "happy", "happy_check",
+		NULL);
 	did_nothing("happy v again");
 }
 

@@ -1,5 +1,5 @@
 -- The steps of create_index, drop_index and reindex: what is left to be done,
--- as the catalog says. See sql/019 for how they understand it.
+-- as the catalog says. See sql/020 for how they understand it.
 
 SET LOCAL ROLE backfill_owner;
 
