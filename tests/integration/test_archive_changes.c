@@ -79,7 +79,7 @@ static void change_within_a_batch(
 static void change_before_a_batch(const char *name, const char *sql)
 {
 	sql_exec(shop.app,
-		"UPDATE backfill.jobs SET max_rows_per_second = 2"
+		"UPDATE backfill.jobs SET max_rows_per_second = 4"
 		" WHERE name = '%s'",
 		name);
 	gate_open_to(55);
@@ -168,6 +168,42 @@ static void test_renamed_within_a_batch(void **state)
 		sql_true(shop.db, "SELECT count(*) >= 50 FROM swapped_away"));
 }
 
+/* While the job waits for those who write to the table. */
+static void test_renamed_before_the_beginning(void **state)
+{
+	char detail[128], hint[128];
+
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE early (id bigint PRIMARY KEY);"
+		"INSERT INTO early SELECT generate_series(1, 99);"
+		"CREATE TABLE early_old (LIKE early)");
+	sql_exec(changer, "BEGIN; INSERT INTO early VALUES (100)");
+	sql_exec(shop.app,
+		"INSERT INTO backfill.jobs (kind, name, target, archive_table,"
+		" where_clause) VALUES ('delete', 'early', 'early',"
+		" 'early_old', 'true')");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT reason ~ '^waits for' FROM backfill.jobs"
+		" WHERE name = 'early'");
+	(void)snprintf(detail, sizeof detail,
+		"It was dropped or renamed; its OID was %lld.",
+		(long long)sql_int(
+			shop.db, "SELECT 'early_old'::regclass::oid::bigint"));
+	(void)snprintf(hint, sizeof hint,
+		"backfill.retry(%lld) examines it anew.",
+		(long long)job_id("early"));
+	sql_exec(shop.app,
+		"ALTER TABLE early_old RENAME TO early_away;"
+		"CREATE TABLE early_old (LIKE early)");
+	sql_exec(changer, "COMMIT");
+	job_fails("early", "BF022",
+		"archive table public.early_old is not the one that was"
+		" examined",
+		detail, hint);
+	retry_to_the_end("early", "SELECT id FROM early_old");
+}
+
 /* As a session that comes back finds it. */
 static void test_renamed_in_a_pause(void **state)
 {
@@ -221,6 +257,51 @@ static void test_dropped_before_a_batch(void **state)
 	retry_to_the_end("thrown", "SELECT id FROM thrown_old");
 }
 
+/* ---- rows */
+
+/* Written between the batch's snapshot and its locks: what goes is what was
+ * deleted, and not what the snapshot saw. */
+static void test_rows_written_meanwhile(void **state)
+{
+	(void)state;
+	begin("written");
+	sql_exec(changer,
+		"UPDATE written SET n = id WHERE id IN (41, 44, 50, 51, 100)");
+	gate_open();
+	job_wait("written", "succeeded");
+	assert_string_equal(
+		sql_text(shop.db,
+			"SELECT string_agg(id || ' ' || n, ', ' ORDER BY id)"
+			" FROM written_old WHERE n <> 0"),
+		"41 41, 44 44, 50 50, 51 51, 100 100");
+	assert_int_equal(
+		sql_int(shop.db, "SELECT count(*) FROM written_old"), 100);
+}
+
+/* Large enough that the preflight looks at the plan of a batch. */
+static void test_many_rows(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE large (id bigint PRIMARY KEY, pad text);"
+		"INSERT INTO large SELECT g, repeat(md5(g::text), 40)"
+		" FROM generate_series(1, 10000) g;"
+		"CREATE TABLE large_old (LIKE large INCLUDING ALL);"
+		"ANALYZE large;"
+		"INSERT INTO backfill.jobs (kind, name, target, archive_table,"
+		" where_clause) VALUES ('delete', 'large', 'large',"
+		" 'large_old', 'id %% 5 <> 0')");
+	assert_true(sql_true(
+		shop.db, "SELECT pg_relation_size('large') > 1000 * 8192"));
+	job_wait("large", "succeeded");
+	assert_string_equal(
+		sql_text(shop.db,
+			"SELECT concat_ws(' ', (SELECT count(*) FROM large),"
+			" count(*), bool_and(pad = repeat(md5(id::text), 40)))"
+			" FROM large_old"),
+		"2000 8000 t");
+}
+
 /* ---- columns */
 
 /* The job does not know the new column, so a row would lose it. */
@@ -271,8 +352,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_renamed_within_a_batch),
+		TEST(test_renamed_before_the_beginning),
 		TEST(test_renamed_in_a_pause),
 		TEST(test_dropped_before_a_batch),
+		TEST(test_rows_written_meanwhile),
+		TEST(test_many_rows),
 		TEST(test_column_added_to_the_table),
 		TEST(test_column_of_the_archive_dropped),
 	};
