@@ -38,6 +38,7 @@ enum { STATE_COLUMN = 46 };
 	" round(1000 * extract(epoch FROM p.batch_time)) AS batch_ms,"         \
 	" round(1000 * extract(epoch FROM p.pause)) AS pause_ms,"              \
 	" extract(epoch FROM p.paced) AS paced_s,"                             \
+	" backfill.is_schema_kind(p.kind) AS is_schema_kind,"                  \
 	" (SELECT string_agg(format('%s %s/%ss', s.target,"                    \
 	"   coalesce(round(s.value::numeric, 1)::text, '-'), s.limit_value),"  \
 	"   ', ' ORDER BY s.target)"                                           \
@@ -240,6 +241,35 @@ static void add_key(struct text *t, const PGresult *jobs, int row)
 	text_add(t, "\n");
 }
 
+/* Of a job that changes the schema: how far the build of an index is, which
+ * says nothing of its other phases; and what it does. */
+static void add_step(struct text *t, const PGresult *jobs, int row)
+{
+	char bar[FORMAT_BYTES], done[FORMAT_BYTES], elapsed[FORMAT_BYTES];
+	double percent = ctl_number(jobs, row, "percent");
+
+	text_addf(t, "  %s %6s", ctl_format_bar(bar, percent),
+		ctl_format_percent(done, percent));
+	if (!ctl_is_null(jobs, row, "phase")) {
+		text_add(t, "  of: ");
+		ctl_format_inert(t, ctl_value(jobs, row, "phase"));
+	}
+	text_add(t, "\n  step ");
+	ctl_format_inert(t,
+		ctl_is_null(jobs, row, "step") ? "-"
+					       : ctl_value(jobs, row, "step"));
+	text_add(t, "\n");
+	if (!ctl_is_null(jobs, row, "finished_at")) {
+		add_end(t, jobs, row);
+		return;
+	}
+	text_addf(t, "  elapsed %s  as ",
+		ctl_format_duration(
+			elapsed, ctl_number(jobs, row, "elapsed_s")));
+	ctl_format_inert(t, ctl_value(jobs, row, "run_as"));
+	text_add(t, "\n");
+}
+
 static void add_part(struct text *t, const char *label, const char *part)
 {
 	if (*part != '\0') {
@@ -258,6 +288,8 @@ static void add_card(struct text *t, const PGresult *jobs, int row)
 		text_addf(t, "  submitted %s ago\n",
 			ctl_format_duration(
 				age, ctl_number(jobs, row, "age_s")));
+	} else if (*ctl_value(jobs, row, "is_schema_kind") == 't') {
+		add_step(t, jobs, row);
 	} else {
 		add_bar(t, jobs, row);
 		if (ctl_is_null(jobs, row, "finished_at")) {

@@ -7,7 +7,8 @@
  *
  * The happy path and the ways it fails stand in rules/run.c. This file has
  * the loop, the pauses and the end; runner_session.c connects and prepares,
- * runner_batch.c works on rows, runner_control.c speaks to the queue,
+ * runner_batch.c works on rows, runner_step.c on the schema,
+ * runner_control.c speaks to the queue,
  * runner_line.c notices that the server will not answer any more.
  *
  * It ends in two steps: RUN_END closes the timers; the memory is freed when
@@ -74,6 +75,9 @@ void runner_maybe_free(struct runner *r)
 	preflight_close(&r->preflight);
 	free(r->barrier_tokens);
 	free(r->stopped_by);
+	free(r->lock_mode);
+	free(r->lock_tables);
+	text_close(&r->pieces);
 	text_close(&r->held_by);
 	setlist_close(&r->columns);
 	key_close(&r->window_hi);
@@ -270,6 +274,11 @@ static void act(struct runner *r, enum run_action action)
 	case RUN_DRY_RUN:
 		runner_dry_run(r);
 		return;
+	case RUN_EXAMINE:
+	case RUN_GUARD:
+	case RUN_STEP:
+		runner_act_on_schema(r, action);
+		return;
 	case RUN_BARRIER:
 		runner_barrier(r);
 		return;
@@ -325,6 +334,7 @@ struct runner *runner_start(struct host *host, const struct queue_claim *claim,
 	r->data = data;
 	preflight_init(&r->preflight);
 	text_init(&r->held_by);
+	text_init(&r->pieces);
 	r->pacer.on_change = on_pace_changed;
 	r->pacer.data = r;
 	pacer_join(host->pacer, &r->pacer);
@@ -344,6 +354,10 @@ void runner_stop(struct runner *r)
 {
 	r->stop_asked = 1;
 	end_pause(r);
+	/* Nobody waits for hours; the next daemon begins it anew. */
+	if (!r->ended && run_is_at_long_step(&r->run)) {
+		runner_cancel(r);
+	}
 }
 
 void runner_wake(struct runner *r, int cancelled, const char *why_not)

@@ -29,8 +29,7 @@ static void on_no_control(uv_timer_t *timer)
 	runner_failed(timer->data, &e);
 }
 
-/* For actions: the runner waits for the reply. */
-static void send_action(
+void runner_send_action(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb)
 {
 	if (r->host->control == NULL) {
@@ -79,8 +78,10 @@ static void on_action_done(
 		ev.epoch = queue_read_epoch(request);
 	}
 	if (e == NULL && run_current(&r->run) == RUN_FINISH_JOB) {
-		log_info("job %lld (%s): no key and no hole is left -> %s",
-			(long long)r->claim.job_id, r->claim.name,
+		log_info("job %lld (%s): %s -> %s", (long long)r->claim.job_id,
+			r->claim.name,
+			r->job.is_schema_kind ? "nothing is left to do"
+					      : "no key and no hole is left",
 			queue_read_finished(request));
 	}
 	runner_done(r, &ev);
@@ -134,7 +135,7 @@ void runner_act_on_control(struct runner *r, enum run_action action)
 		assert(0);
 		return;
 	}
-	send_action(r, request, on_action_done);
+	runner_send_action(r, request, on_action_done);
 }
 
 /* ---- the barrier ---- */
@@ -164,7 +165,7 @@ void runner_barrier(struct runner *r)
 		free(r->barrier_tokens);
 		r->barrier_tokens = NULL;
 	}
-	send_action(r,
+	runner_send_action(r,
 		queue_barrier(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, r->keyset.table_oid, r->barrier_tokens),
 		on_barrier);
@@ -290,7 +291,11 @@ static void on_blockers(
 			reason, sizeof reason, "held up by %s", r->blockers);
 		(void)tell(r, reason, 1);
 	}
-	unblock(r, request);
+	/* What reads a whole table for hours makes only those wait who change
+	 * the schema themselves, and they can see why (backfill.locks). */
+	if (!run_is_at_long_step(&r->run)) {
+		unblock(r, request);
+	}
 }
 
 static void on_watch(uv_timer_t *timer)

@@ -35,6 +35,10 @@ struct runner {
 	struct setlist columns;
 	struct preflight preflight;
 
+	struct text pieces; /* the statements of a ddl job, a text[] */
+	char *lock_mode;    /* of the step in hand; NULL: none */
+	char *lock_tables;
+
 	/* Results that the event lends to the core. */
 	struct key window_hi;
 	struct run_hole hole;
@@ -102,6 +106,12 @@ void runner_dry_run(struct runner *r);
 
 /* runner_batch.c: windows, batches, holes. */
 void runner_act_on_rows(struct runner *r, enum run_action action);
+
+/* runner_step.c: the steps of a job of the schema kinds. */
+void runner_act_on_schema(struct runner *r, enum run_action action);
+/* For actions on the control connection: the runner waits for the reply. */
+void runner_send_action(
+	struct runner *r, struct pgc_request *request, pgc_request_cb cb);
 
 /* runner_line.c: requests to which no reply will come. */
 void runner_line_start(struct runner *r);

@@ -196,6 +196,7 @@ static void on_attached(
 	ev.max_rows_per_second = r->job.max_rows_per_second;
 	r->pacer.limit_ms = r->job.max_replication_lag_ms;
 	ev.is_delete = r->job.is_delete;
+	ev.is_schema_kind = r->job.is_schema_kind;
 	ev.is_dry_run = r->job.is_dry_run;
 	ev.records_errors = r->job.records_errors;
 	ev.holes_first = r->job.holes_first;

@@ -8,7 +8,8 @@
  *
  * A resumed job has begun: from PREFLIGHT it goes to READ_WINDOW, or first to
  * the holes when rows that had failed are to be tried again. A dry run goes
- * from PREFLIGHT to DRY_RUN and ends.
+ * from PREFLIGHT to DRY_RUN and ends. A job that changes the schema goes from
+ * ATTACH its own way (run_schema.c).
  *
  * How it fails (rules/sqlstate.h says which error is which):
  *   another owner            -> DISCONNECT -> END, touching nothing
@@ -52,7 +53,8 @@ enum {
 /* clang-format off */
 static const struct sm_state actions[] = {
 	[RUN_CONNECT] = { "connect", AFTER_ANY | SM_TO(RUN_ATTACH) },
-	[RUN_ATTACH] = { "attach", AFTER_ANY | SM_TO(RUN_PREFLIGHT) },
+	[RUN_ATTACH] = { "attach", AFTER_ANY | SM_TO(RUN_PREFLIGHT) |
+		SM_TO(RUN_EXAMINE) },
 	[RUN_PREFLIGHT] = { "preflight", AFTER_ANY | SM_TO(RUN_BARRIER) |
 		SM_TO(RUN_DRY_RUN) | SM_TO(RUN_NEXT_HOLE) |
 		SM_TO(RUN_READ_WINDOW) },
@@ -80,10 +82,15 @@ static const struct sm_state actions[] = {
 	[RUN_FINISH_RANGE] = { "finish range", AFTER_ANY |
 		SM_TO(RUN_BARRIER) },
 	[RUN_DRY_RUN] = { "dry run", AFTER_ANY },
+	[RUN_EXAMINE] = { "examine", AFTER_ANY | SM_TO(RUN_EXAMINE) |
+		SM_TO(RUN_GUARD) | SM_TO(RUN_STEP) },
+	[RUN_GUARD] = { "guard", AFTER_ANY | SM_TO(RUN_EXAMINE) |
+		SM_TO(RUN_STEP) },
+	[RUN_STEP] = { "step", AFTER_ANY | SM_TO(RUN_EXAMINE) },
 	[RUN_PACE] = { "pace", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_PACE) |
 		SM_TO(RUN_BATCH) | SM_TO(RUN_SKIP_WINDOW) |
 		SM_TO(RUN_BATCH_HOLE) | SM_TO(RUN_DRAIN_HOLE) |
-		SM_TO(RUN_SET_ASIDE) },
+		SM_TO(RUN_SET_ASIDE) | SM_TO(RUN_STEP) },
 	[RUN_WAIT] = { "wait", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_CONNECT) |
 		SM_TO(RUN_PACE) |
 		SM_TO(RUN_ATTACH) | SM_TO(RUN_PREFLIGHT) |
@@ -93,6 +100,7 @@ static const struct sm_state actions[] = {
 		SM_TO(RUN_READ_HOLE) | SM_TO(RUN_BATCH_HOLE) |
 		SM_TO(RUN_SET_ASIDE) | SM_TO(RUN_FINISH_RANGE) |
 		SM_TO(RUN_DRY_RUN) | SM_TO(RUN_TAKE) |
+		SM_TO(RUN_EXAMINE) | SM_TO(RUN_GUARD) | SM_TO(RUN_STEP) |
 		SM_TO(RUN_FINISH_JOB) | SM_TO(RUN_FAIL) | SM_TO(RUN_RELEASE) },
 	[RUN_DISCONNECT] = { "disconnect", SM_TO(RUN_WAIT) |
 		SM_TO(RUN_FINISH_JOB) | SM_TO(RUN_FAIL) |
@@ -184,6 +192,7 @@ static void load_checkpoint(struct run *r, const struct run_event *ev)
 	struct size_limits limits = run_job_limits(r, ev);
 
 	r->seq = ev->seq;
+	r->schema.has_begun = ev->is_schema_kind && ev->begun;
 	r->pass = ev->pass;
 	r->is_delete = ev->is_delete;
 	r->is_dry_run = ev->is_dry_run;
@@ -205,7 +214,7 @@ static enum run_action on_attached(struct run *r, const struct run_event *ev)
 	if (ev->finished) {
 		return run_leave(r, RUN_FINISH_JOB);
 	}
-	return run_move(r, RUN_PREFLIGHT);
+	return run_move(r, ev->is_schema_kind ? RUN_EXAMINE : RUN_PREFLIGHT);
 }
 
 /* From the cursor on. A sweep that has a cursor had its barrier. */
@@ -382,6 +391,12 @@ static enum run_action on_well(struct run *r, const struct run_event *ev)
 		return on_range_finished(r, ev);
 	case RUN_DRY_RUN:
 		return run_leave(r, RUN_FINISH_JOB);
+	case RUN_EXAMINE:
+		return run_on_examined(r, ev);
+	case RUN_GUARD:
+		return run_on_guard(r, ev);
+	case RUN_STEP:
+		return run_on_step_done(r, ev);
 	case RUN_PACE:
 		return run_on_paced(r);
 	case RUN_WAIT:
@@ -412,7 +427,9 @@ static enum run_action decide(struct run *r, const struct run_event *ev)
 	/* What the action did is in the checkpoint: the next owner reads it.
 	 * A range that is finished has nothing left to give back. */
 	if (ev->stop_asked && is_work(run_current(r)) &&
-		!(run_current(r) == RUN_FINISH_RANGE && ev->finished)) {
+		!((run_current(r) == RUN_FINISH_RANGE ||
+			  run_current(r) == RUN_STEP) &&
+			ev->finished)) {
 		return run_release(r, "the daemon stops");
 	}
 	return on_well(r, ev);

@@ -62,6 +62,17 @@ void run_leave_barrier(struct run *r, const struct run_event *ev);
 /* The action under way ended with ev->error. */
 enum run_action run_on_error(struct run *r, const struct run_event *ev);
 
+/* run_schema.c */
+
+enum run_action run_examine(struct run *r);
+enum run_action run_on_examined(struct run *r, const struct run_event *ev);
+enum run_action run_on_guard(struct run *r, const struct run_event *ev);
+enum run_action run_on_step_done(struct run *r, const struct run_event *ev);
+/* One of the three failed. */
+enum run_action run_on_schema_error(
+	struct run *r, const struct run_event *ev, enum sqlstate_class class);
+int run_is_schema(enum run_action a);
+
 /* run_holes.c */
 
 /* Something worked, but a hole that this pass met before may still hold us

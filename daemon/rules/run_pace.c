@@ -111,11 +111,18 @@ static void pause(struct run *r, uint64_t ms)
 	}
 }
 
+/* A short one is over before a standby could fall behind, and what clears away
+ * does not wait for anything. */
+static int is_long_step(const struct run *r, enum run_action next)
+{
+	return next == RUN_STEP && r->schema.is_long && !r->schema.is_leaving;
+}
+
 enum run_action run_paced(struct run *r, enum run_action next)
 {
 	uint64_t ms = pause_ms(&r->pace);
 
-	if (!run_begins_batch(next)) {
+	if (!run_begins_batch(next) && !is_long_step(r, next)) {
 		return next;
 	}
 	r->pace.next = next;

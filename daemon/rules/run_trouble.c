@@ -290,7 +290,8 @@ static enum sqlstate_class classify(
 		return SQLSTATE_STOP;
 	}
 	/* A timeout while others held us up: not the size is the matter. */
-	if (class == SQLSTATE_SHRINK && ev->blockers != NULL && ev->of_job) {
+	if (class == SQLSTATE_SHRINK && ev->blockers != NULL && ev->of_job &&
+		!run_is_schema(run_current(r))) {
 		return SQLSTATE_RETRY;
 	}
 	if (class == SQLSTATE_ROW &&
@@ -360,6 +361,10 @@ enum run_action run_on_error(struct run *r, const struct run_event *ev)
 	}
 	if (now == RUN_BARRIER) {
 		return on_barrier_error(r, ev, class);
+	}
+	if (now == RUN_GUARD ||
+		(run_is_schema(now) && class != SQLSTATE_RECONNECT)) {
+		return run_on_schema_error(r, ev, class);
 	}
 	if (run_is_blocking(r, ev)) {
 		return run_on_blocking(r, ev);

@@ -16,8 +16,10 @@ BEGIN
 		pg_catalog.current_schemas(false));
 	NEW.timezone := pg_catalog.current_setting('TimeZone');
 	NEW.datestyle := pg_catalog.current_setting('DateStyle');
-	-- Of blanks it would say "invalid name syntax"; jobs_check says more.
+	-- Of blanks it would say "invalid name syntax"; jobs_check says more. The
+	-- owner, who may look into nobody's schema, says which table it is.
 	IF pg_catalog.int4gt(pg_catalog.length(pg_catalog.btrim(NEW.target)), 0)
+		AND pg_catalog.namene(current_user, 'backfill_owner')
 	THEN
 		NEW.target_oid := pg_catalog.to_regclass(NEW.target);
 	END IF;
@@ -180,8 +182,10 @@ BEGIN
 					' table''s owner "%s".', table_owner) END;
 	END IF;
 
-	-- From 16 on a member may lack the right to become the role.
-	may := pg_has_role(current_user, role.oid,
+	-- From 16 on a member may lack the right to become the role. What takes
+	-- a step back is inserted by the owner, and runs as the step did.
+	may := current_user = 'backfill_owner' OR pg_has_role(current_user,
+		role.oid,
 		CASE WHEN current_setting('server_version_num')::integer >= 160000
 			THEN 'SET' ELSE 'MEMBER' END);
 	IF NOT may THEN
@@ -371,7 +375,7 @@ $$;
 COMMENT ON FUNCTION backfill.jobs_check() IS
 	'Trigger: refuses what cannot be a job and fills what only the system writes.';
 
--- Runs as the owner: a submitter cannot write this event.
+-- Runs as the owner: a submitter cannot write these events.
 CREATE OR REPLACE FUNCTION backfill.jobs_submitted()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -380,13 +384,19 @@ BEGIN
 	INSERT INTO backfill.events (actor, job_id, event, detail)
 	VALUES (NEW.submitted_by, NEW.id, 'submitted',
 		format('run_as %I', NEW.run_as));
+	IF NEW.kind IN ('drop_column', 'drop_index') THEN
+		-- For who is to approve it.
+		INSERT INTO backfill.events (actor, job_id, event, detail)
+		SELECT NEW.submitted_by, NEW.id, 'depends', left(d, 10000)
+		FROM backfill.dropped_dependents(NEW) AS d WHERE d IS NOT NULL;
+	END IF;
 	-- A hint: polling finds the job without it.
 	PERFORM pg_notify('backfill', '');
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_submitted() IS
-	'Trigger: writes the event "submitted" and wakes the daemons.';
+	'Trigger: writes the events "submitted" and "depends" and wakes the daemons.';
 
 CREATE OR REPLACE FUNCTION backfill.jobs_tuned()
 RETURNS trigger LANGUAGE plpgsql

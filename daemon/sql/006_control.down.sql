@@ -12,6 +12,7 @@ DROP FUNCTION IF EXISTS backfill.resume(bigint);
 DROP FUNCTION IF EXISTS backfill.pause(text, text);
 DROP FUNCTION IF EXISTS backfill.pause(bigint, text);
 DROP FUNCTION IF EXISTS backfill.request(text, text, text);
+DROP FUNCTION IF EXISTS backfill.tell_plan_down(text);
 DROP POLICY IF EXISTS events_request ON backfill.events;
 DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
 DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;

@@ -69,23 +69,34 @@ RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	-- The key's index may have been built anew since (REINDEX
-	-- CONCURRENTLY): one of the same order is as good, and the daemon
-	-- looks whether there is one.
-	UPDATE backfill.ranges r SET finished_at = NULL, residue = 0,
-		key_index_oid = NULL,
-		begun_at = CASE WHEN r.hi IS NOT NULL THEN r.begun_at END,
-		pass = 0, sweep_cursor = NULL, pass_rows = 0
-	WHERE r.job_id = job;
-	-- Their clock, hole_timeout, starts anew.
-	UPDATE backfill.holes h SET found_at = clock_timestamp()
-	WHERE h.job_id = job;
-	INSERT INTO backfill.holes (job_id, number, hi)
-	SELECT e.job_id, e.number, e.key FROM backfill.row_errors e
-	WHERE e.job_id = job AND e.resolved_at IS NULL AND NOT EXISTS (
-		SELECT FROM backfill.holes h WHERE h.job_id = e.job_id
-		AND h.number = e.number AND NOT h.is_window AND h.hi = e.key)
-	ORDER BY e.id;
+	IF (SELECT backfill.is_schema_kind(j.kind) FROM backfill.jobs j
+		WHERE j.id = job)
+	THEN
+		-- Its recorded rows were in the way: the step looks for such anew.
+		UPDATE backfill.ranges r SET finished_at = NULL,
+			notes = r.notes - 'looked'
+		WHERE r.job_id = job;
+		UPDATE backfill.row_errors e SET resolved_at = clock_timestamp()
+		WHERE e.job_id = job AND e.resolved_at IS NULL;
+	ELSE
+		-- The key's index may have been built anew since (REINDEX
+		-- CONCURRENTLY): one of the same order is as good, and the daemon
+		-- looks whether there is one.
+		UPDATE backfill.ranges r SET finished_at = NULL, residue = 0,
+			key_index_oid = NULL,
+			begun_at = CASE WHEN r.hi IS NOT NULL THEN r.begun_at END,
+			pass = 0, sweep_cursor = NULL, pass_rows = 0
+		WHERE r.job_id = job;
+		-- Their clock, hole_timeout, starts anew.
+		UPDATE backfill.holes h SET found_at = clock_timestamp()
+		WHERE h.job_id = job;
+		INSERT INTO backfill.holes (job_id, number, hi)
+		SELECT e.job_id, e.number, e.key FROM backfill.row_errors e
+		WHERE e.job_id = job AND e.resolved_at IS NULL AND NOT EXISTS (
+			SELECT FROM backfill.holes h WHERE h.job_id = e.job_id
+			AND h.number = e.number AND NOT h.is_window AND h.hi = e.key)
+		ORDER BY e.id;
+	END IF;
 	UPDATE backfill.jobs j SET state = 'queued', reason = NULL,
 		error_sqlstate = NULL, error_message = NULL, error_detail = NULL,
 		error_hint = NULL, finished_at = NULL, report = NULL
@@ -120,6 +131,10 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF002',
 			MESSAGE = format('job "%s" does not exist', NEW.job_id);
+	END IF;
+	IF NEW.event = 'undo' THEN
+		PERFORM backfill.undo_job(job.id, NEW.actor, NEW.detail);
+		RETURN NULL;
 	END IF;
 	IF NEW.event = 'approve' AND NOT job.hold THEN
 		RAISE NOTICE 'job % is not held', job.id;
@@ -173,22 +188,40 @@ COMMENT ON FUNCTION backfill.events_act() IS
 DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;
 CREATE TRIGGER events_1_stamp BEFORE INSERT ON backfill.events
 	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'retry',
-		'approve', 'stop_all', 'start_all'))
+		'approve', 'undo', 'stop_all', 'start_all'))
 	EXECUTE FUNCTION backfill.events_stamp();
 DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
 CREATE TRIGGER events_2_act AFTER INSERT ON backfill.events
 	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'retry',
-		'approve', 'stop_all', 'start_all'))
+		'approve', 'undo', 'stop_all', 'start_all'))
 	EXECUTE FUNCTION backfill.events_act();
+
+CREATE OR REPLACE FUNCTION backfill.tell_plan_down(plan text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE NOTICE USING MESSAGE = format('what plan "%s" has done stays', plan),
+		HINT = format('SELECT backfill.plan_down(%L); takes it back.', plan);
+END
+$$;
+COMMENT ON FUNCTION backfill.tell_plan_down(text) IS
+	'Tells who cancelled a step how the plan is taken back.';
 
 CREATE OR REPLACE FUNCTION backfill.request(job text, event text,
 	reason text)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	known_id bigint := backfill.job_id(job);
 BEGIN
 	INSERT INTO backfill.events (job_id, event, detail)
-	VALUES (backfill.job_id(job), event, nullif(btrim(reason), ''));
+	VALUES (known_id, event, nullif(btrim(reason), ''));
+	IF event = 'cancel' THEN
+		PERFORM backfill.tell_plan_down(j.plan) FROM backfill.jobs j
+		WHERE j.id = known_id AND j.plan IS NOT NULL AND j.undoes IS NULL;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION backfill.request(text, text, text) IS
@@ -301,14 +334,15 @@ CREATE POLICY events_request ON backfill.events FOR INSERT
 	WITH CHECK (
 		(job_id IS NULL AND event IN ('stop_all', 'start_all')
 			AND pg_catalog.pg_has_role('backfill_admin', 'MEMBER'))
-		OR (event IN ('pause', 'resume', 'cancel', 'retry', 'approve')
+		OR (event IN ('pause', 'resume', 'cancel', 'retry', 'approve',
+			'undo')
 			AND EXISTS (
 			SELECT FROM backfill.jobs j WHERE j.id = job_id
 			AND backfill.may_steer(j.run_as))));
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.job_id(text),
-	backfill.request(text, text, text),
+	backfill.request(text, text, text), backfill.tell_plan_down(text),
 	backfill.pause(bigint, text), backfill.pause(text, text),
 	backfill.resume(bigint), backfill.resume(text),
 	backfill.cancel(bigint, text), backfill.cancel(text, text),

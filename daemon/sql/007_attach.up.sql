@@ -34,6 +34,27 @@ $$;
 COMMENT ON FUNCTION backfill.lock_range(bigint, integer, bigint) IS
 	'Locks the range row for the transaction. Raises BF010 when the epoch is not the range''s, 42501 when session_user is not the job''s run_as.';
 
+CREATE OR REPLACE FUNCTION backfill.own_range(job bigint, range integer,
+	with_epoch bigint)
+RETURNS backfill.ranges LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r backfill.ranges;
+BEGIN
+	r := backfill.lock_range(job, range, with_epoch);
+	IF r.runner_pid IS DISTINCT FROM pg_backend_pid() THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF010',
+			MESSAGE = format('range %s of job %s has another owner', range, job),
+			DETAIL = format('Its runner is backend %s, not %s.',
+				coalesce(r.runner_pid::text, 'none'), pg_backend_pid());
+	END IF;
+	RETURN r;
+END
+$$;
+COMMENT ON FUNCTION backfill.own_range(bigint, integer, bigint) IS
+	'As lock_range(), and raises BF010 too when the caller is not the backend that attached.';
+
 -- The caller tells when its backend began, since only it may see that: we
 -- are the owner here, to whom backend_start of others is NULL. A caller that
 -- lies makes its own backend hard to terminate and no other one's.
@@ -48,7 +69,8 @@ RETURNS TABLE (target text, set_clause text, where_clause text,
 	dry_run boolean, record_errors boolean, pass integer,
 	key_signature text, holes_first boolean, rows_left bigint,
 	max_rows_per_second bigint, max_replication_lag_ms bigint,
-	archive_table text, archive_oid oid)
+	is_schema_kind boolean, definition text, archive_table text,
+	archive_oid oid)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -87,12 +109,42 @@ BEGIN
 			AND e.resolved_at IS NULL),
 		backfill.rows_left(job), j.max_rows_per_second,
 		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint,
-		j.archive_table, r.archive_oid
+		backfill.is_schema_kind(j.kind), j.definition, j.archive_table,
+		r.archive_oid
 	FROM backfill.jobs j WHERE j.id = job;
 END
 $$;
 COMMENT ON FUNCTION backfill.attach(bigint, integer, bigint, timestamptz) IS
 	'Records the caller''s backend as the runner of the range, so that a later owner can terminate it, and returns the job and its checkpoint. Commit it before the first batch.';
+
+-- The job's row is locked by the caller.
+CREATE OR REPLACE FUNCTION backfill.take_table(job bigint, target_oid oid)
+RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	waits_for text;
+BEGIN
+	-- As claim() says it of a table that was known at INSERT.
+	SELECT format('waits: job %s (%s) runs on the same table', o.id, o.name)
+	INTO waits_for FROM backfill.jobs o
+	WHERE o.state = 'running' AND o.target_oid = target_oid AND o.id <> job;
+	UPDATE backfill.jobs j SET target_oid = c.oid,
+		target = format('%I.%I', n.nspname, c.relname),
+		state = CASE WHEN waits_for IS NULL THEN j.state ELSE 'queued' END,
+		reason = coalesce(waits_for, j.reason)
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE j.id = job AND j.state = 'running' AND c.oid = target_oid;
+	IF waits_for IS NOT NULL THEN
+		INSERT INTO backfill.events (actor, job_id, event, detail)
+		VALUES (session_user, job, 'released', waits_for);
+	END IF;
+	RETURN waits_for;
+END
+$$;
+COMMENT ON FUNCTION backfill.take_table(bigint, oid) IS
+	'Makes the table the running job''s alone and returns NULL; or queues the job again, and returns who has the table. Raises 23505 when another takes it at this moment.';
 
 CREATE OR REPLACE FUNCTION backfill.begin_job(job bigint, range integer,
 	with_epoch bigint, target_oid oid, key_index_oid oid, bound text[],
@@ -105,15 +157,12 @@ AS $$
 #variable_conflict use_variable
 DECLARE
 	r backfill.ranges;
-	waits_for text;
 BEGIN
 	-- Lock order: jobs, then ranges.
 	PERFORM FROM backfill.jobs j
 	WHERE j.id = job AND j.run_as = session_user FOR NO KEY UPDATE;
-	r := backfill.lock_range(job, range, with_epoch);
-	IF r.runner_pid IS DISTINCT FROM pg_backend_pid()
-		OR r.begun_at IS NOT NULL
-	THEN
+	r := backfill.own_range(job, range, with_epoch);
+	IF r.begun_at IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job);
 	END IF;
@@ -158,21 +207,9 @@ BEGIN
 			HINT = format('backfill.retry(%s) examines it anew.', job);
 	END IF;
 
-	-- As claim() says it of a table that was known at INSERT.
-	SELECT format('waits: job %s (%s) runs on the same table', o.id, o.name)
-	INTO waits_for FROM backfill.jobs o
-	WHERE o.state = 'running' AND o.target_oid = target_oid AND o.id <> job;
-	UPDATE backfill.jobs j SET target_oid = c.oid,
-		target = format('%I.%I', n.nspname, c.relname),
-		archive_table = CASE WHEN j.archive_table IS NOT NULL
-			THEN archive_name END,
-		state = CASE WHEN waits_for IS NULL THEN j.state ELSE 'queued' END,
-		reason = coalesce(waits_for, j.reason)
-	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE j.id = job AND j.state = 'running' AND c.oid = target_oid;
-	IF waits_for IS NOT NULL THEN
-		INSERT INTO backfill.events (actor, job_id, event, detail)
-		VALUES (session_user, job, 'released', waits_for);
+	UPDATE backfill.jobs j SET archive_table = archive_name
+	WHERE j.id = job AND j.archive_table IS NOT NULL;
+	IF backfill.take_table(job, target_oid) IS NOT NULL THEN
 		RETURN false;
 	END IF;
 	UPDATE backfill.ranges s SET target_oid = target_oid,
@@ -225,16 +262,11 @@ AS $$
 #variable_conflict use_variable
 DECLARE
 	is_dry_run boolean;
-	r backfill.ranges;
 BEGIN
 	-- Lock order: jobs, then ranges.
 	SELECT j.dry_run INTO is_dry_run FROM backfill.jobs j
 	WHERE j.id = job AND j.run_as = session_user FOR NO KEY UPDATE;
-	r := backfill.lock_range(job, range, with_epoch);
-	IF r.runner_pid IS DISTINCT FROM pg_backend_pid() THEN
-		RAISE EXCEPTION USING ERRCODE = 'BF010',
-			MESSAGE = format('range %s of job %s has another owner', range, job);
-	END IF;
+	PERFORM backfill.own_range(job, range, with_epoch);
 	IF NOT is_dry_run THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF003',
 			MESSAGE = format('job %s is not a dry run', job);

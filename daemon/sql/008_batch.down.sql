@@ -10,5 +10,6 @@ DROP FUNCTION IF EXISTS backfill.begin_batch(bigint, integer, bigint, bigint,
 	boolean, boolean);
 DROP FUNCTION IF EXISTS backfill.cap_statement();
 DROP FUNCTION IF EXISTS backfill.begin_work(bigint, integer, bigint, bigint);
+DROP FUNCTION IF EXISTS backfill.apply_settings(bigint);
 DROP FUNCTION IF EXISTS backfill.check_archive(bigint, integer);
 DROP FUNCTION IF EXISTS backfill.check_may_run(bigint);

@@ -39,6 +39,32 @@ $$;
 COMMENT ON FUNCTION backfill.check_may_run(bigint) IS
 	'Raises BF011 when the job is not running, all work is stopped, or it is not the hour of its run_window.';
 
+-- For this transaction: a change of the job's row counts at once.
+CREATE OR REPLACE FUNCTION backfill.apply_settings(job bigint)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	j record;
+BEGIN
+	SELECT q.lock_timeout, q.statement_timeout, q.synchronous_commit INTO j
+	FROM backfill.jobs q WHERE q.id = job;
+	IF j.lock_timeout IS NOT NULL THEN
+		PERFORM set_config('lock_timeout',
+			ceil(extract(epoch FROM j.lock_timeout) * 1000)::text, true);
+	END IF;
+	IF j.statement_timeout IS NOT NULL THEN
+		PERFORM set_config('statement_timeout',
+			ceil(extract(epoch FROM j.statement_timeout) * 1000)::text, true);
+	END IF;
+	IF j.synchronous_commit IS NOT NULL THEN
+		PERFORM set_config('synchronous_commit', j.synchronous_commit, true);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION backfill.apply_settings(bigint) IS
+	'Sets the job''s own timeouts and synchronous_commit for the transaction.';
+
 -- The rows must not go into a table that has taken the archive's name.
 CREATE OR REPLACE FUNCTION backfill.check_archive(job bigint, range integer)
 RETURNS void LANGUAGE plpgsql
@@ -80,13 +106,7 @@ DECLARE
 	r backfill.ranges;
 	j record;
 BEGIN
-	r := backfill.lock_range(job, range, with_epoch);
-	IF r.runner_pid IS DISTINCT FROM pg_backend_pid() THEN
-		RAISE EXCEPTION USING ERRCODE = 'BF010',
-			MESSAGE = format('range %s of job %s has another owner', range, job),
-			DETAIL = format('Its runner is backend %s, not %s.',
-				coalesce(r.runner_pid::text, 'none'), pg_backend_pid());
-	END IF;
+	r := backfill.own_range(job, range, with_epoch);
 	IF r.seq <> with_seq THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('range %s of job %s has another owner', range, job),
@@ -96,9 +116,7 @@ BEGIN
 
 	-- Read after the lock was had: what was committed while we waited counts.
 	PERFORM backfill.check_may_run(job);
-	SELECT q.target, q.lock_timeout, q.statement_timeout,
-		q.synchronous_commit INTO j
-	FROM backfill.jobs q WHERE q.id = job;
+	SELECT q.target INTO j FROM backfill.jobs q WHERE q.id = job;
 
 	-- What is gone or redefined in mid-job is not what was asked for.
 	IF NOT EXISTS (SELECT FROM pg_class c
@@ -124,18 +142,7 @@ BEGIN
 	END IF;
 	PERFORM backfill.check_archive(job, range);
 
-	-- For this transaction: a change of the job's row counts at once.
-	IF j.lock_timeout IS NOT NULL THEN
-		PERFORM set_config('lock_timeout',
-			ceil(extract(epoch FROM j.lock_timeout) * 1000)::text, true);
-	END IF;
-	IF j.statement_timeout IS NOT NULL THEN
-		PERFORM set_config('statement_timeout',
-			ceil(extract(epoch FROM j.statement_timeout) * 1000)::text, true);
-	END IF;
-	IF j.synchronous_commit IS NOT NULL THEN
-		PERFORM set_config('synchronous_commit', j.synchronous_commit, true);
-	END IF;
+	PERFORM backfill.apply_settings(job);
 	RETURN r;
 END
 $$;

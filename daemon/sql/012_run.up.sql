@@ -129,6 +129,7 @@ DECLARE
 	j record;
 	done bigint;
 	late bigint;
+	changed boolean;
 	bad bigint;
 BEGIN
 	IF backfill.lock_job(me, job, with_epoch) <> 'running' THEN
@@ -142,9 +143,10 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'BF012',
 			MESSAGE = format('job %s still has work', job);
 	END IF;
-	SELECT q.on_residue, q.dry_run INTO j FROM backfill.jobs q
+	SELECT q.on_residue, q.dry_run, q.kind INTO j FROM backfill.jobs q
 	WHERE q.id = job;
-	SELECT sum(r.rows_done), sum(r.residue) INTO done, late
+	SELECT sum(r.rows_done), sum(r.residue), bool_or(r.notes ? 'changed')
+	INTO done, late, changed
 	FROM backfill.ranges r WHERE r.job_id = job;
 	SELECT count(*) INTO bad FROM backfill.row_errors e
 	WHERE e.job_id = job AND e.resolved_at IS NULL;
@@ -173,8 +175,11 @@ BEGIN
 		runner_backend_start = NULL
 	WHERE r.job_id = job;
 	INSERT INTO backfill.events (actor, job_id, event, detail)
-	VALUES (session_user, job, 'succeeded', CASE WHEN j.dry_run
-		THEN 'dry run: nothing was changed'
+	VALUES (session_user, job, 'succeeded', CASE
+		WHEN j.dry_run THEN 'dry run: nothing was changed'
+		WHEN changed THEN 'the schema was changed'
+		WHEN backfill.is_schema_kind(j.kind)
+		THEN 'there was nothing to do: it is so already'
 		ELSE format('%s rows changed', done) END);
 	RETURN 'succeeded';
 END

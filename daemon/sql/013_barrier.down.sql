@@ -1,3 +1,6 @@
+DROP FUNCTION IF EXISTS backfill.lock_holders(bigint, bigint, bigint, oid[],
+	text, bigint);
+DROP FUNCTION IF EXISTS backfill.locks_conflict(text, text);
 DROP FUNCTION IF EXISTS backfill.barrier(bigint, bigint, bigint, oid, text[]);
 DROP FUNCTION IF EXISTS backfill.tell_writer(integer, text[]);
 DROP FUNCTION IF EXISTS backfill.writers(oid, text[], integer);

@@ -245,6 +245,77 @@ $$;
 COMMENT ON FUNCTION backfill.barrier(bigint, bigint, bigint, oid, text[]) IS
 	'Who may still write rows that the next snapshot does not see: all that hold a write lock on the table or a partition ancestor, or those of known that still do. One row: their tokens, to be passed as known, and their names; {} and NULL: none. Raises BF010, BF011.';
 
+-- PostgreSQL docs, 13.3.1, "Conflicting Lock Modes".
+CREATE OR REPLACE FUNCTION backfill.locks_conflict(one text, other text)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE one
+		WHEN 'AccessShareLock' THEN other = 'AccessExclusiveLock'
+		WHEN 'RowShareLock' THEN other IN ('ExclusiveLock',
+			'AccessExclusiveLock')
+		WHEN 'RowExclusiveLock' THEN other IN ('ShareLock',
+			'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+		WHEN 'ShareUpdateExclusiveLock' THEN other NOT IN ('AccessShareLock',
+			'RowShareLock', 'RowExclusiveLock')
+		WHEN 'ShareLock' THEN other NOT IN ('AccessShareLock',
+			'RowShareLock', 'ShareLock')
+		WHEN 'ShareRowExclusiveLock' THEN other NOT IN ('AccessShareLock',
+			'RowShareLock')
+		WHEN 'ExclusiveLock' THEN other <> 'AccessShareLock'
+		ELSE true END
+$$;
+COMMENT ON FUNCTION backfill.locks_conflict(text, text) IS
+	'Whether a lock of this mode on a table waits for one of that mode.';
+
+CREATE OR REPLACE FUNCTION backfill.lock_holders(me bigint, job bigint,
+	with_epoch bigint, tables oid[], wanted text, older_ms bigint)
+RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	runner integer;
+	told text;
+BEGIN
+	SELECT r.runner_pid INTO runner FROM backfill.ranges r
+	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF010',
+			MESSAGE = format('job %s has another owner', job);
+	END IF;
+	SELECT string_agg(h.told, '; ' ORDER BY h.at)
+		|| CASE WHEN max(h.of) > 5 THEN format('; and %s more', max(h.of) - 5)
+			ELSE '' END
+	INTO told
+	FROM (SELECT format('%s holds %s on %s',
+			backfill.tell_writer(l.pid, ARRAY(SELECT 'xid:' || x.transactionid
+				FROM pg_locks x WHERE x.locktype = 'transactionid'
+				AND x.virtualtransaction = l.virtualtransaction)),
+			l.mode, l.relation::regclass) AS told,
+			count(*) OVER () AS of,
+			row_number() OVER (ORDER BY a.xact_start NULLS FIRST, l.pid)
+				AS at
+		FROM (SELECT DISTINCT ON (k.pid, k.virtualtransaction, k.relation) k.*
+			FROM pg_locks k
+			WHERE k.granted AND k.locktype = 'relation'
+				AND k.relation = ANY (tables)
+				AND k.database = (SELECT d.oid FROM pg_database d
+					WHERE d.datname = current_database())
+				AND k.pid IS DISTINCT FROM runner
+				AND backfill.locks_conflict(wanted, k.mode)) l
+		LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+		-- Of a session lock, no transaction tells the age.
+		WHERE a.xact_start IS NULL
+			OR a.xact_start < clock_timestamp()
+				- make_interval(secs => older_ms / 1000.0)) h
+	WHERE h.at <= 5;
+	RETURN told;
+END
+$$;
+COMMENT ON FUNCTION backfill.lock_holders(bigint, bigint, bigint, oid[], text,
+	bigint) IS
+	'Who has held a lock on these tables for longer, for which the job''s runner would wait, and applications behind it: with role, state and age of the transaction. NULL: nobody. Raises BF010.';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	backfill.cancel_runner(bigint, bigint, bigint),
@@ -256,7 +327,9 @@ GRANT EXECUTE ON FUNCTION
 	backfill.unblock(bigint, bigint, bigint, bigint),
 	backfill.writers(oid, text[], integer),
 	backfill.tell_writer(integer, text[]),
-	backfill.barrier(bigint, bigint, bigint, oid, text[])
+	backfill.barrier(bigint, bigint, bigint, oid, text[]),
+	backfill.locks_conflict(text, text),
+	backfill.lock_holders(bigint, bigint, bigint, oid[], text, bigint)
 	TO backfill_daemon;
 
 RESET ROLE;

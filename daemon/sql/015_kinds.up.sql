@@ -204,5 +204,6 @@ GRANT EXECUTE ON FUNCTION backfill.is_schema_kind(text),
 	backfill.jobs_check_step(backfill.jobs),
 	backfill.jobs_check_no_step(backfill.jobs)
 	TO backfill_submit, backfill_daemon;
+GRANT EXECUTE ON FUNCTION backfill.is_schema_kind(text) TO pg_monitor;
 
 RESET ROLE;

@@ -184,6 +184,26 @@ struct queue_barrier queue_read_barrier(const struct pgc_request *r)
 	return b;
 }
 
+struct pgc_request *queue_lock_holders(int64_t me, int64_t job_id,
+	int64_t epoch, const char *tables, const char *mode, int64_t older_ms)
+{
+	struct queue_number a, b, c, d;
+	const char *const values[] = { queue_number(&a, me),
+		queue_number(&b, job_id), queue_number(&c, epoch), tables, mode,
+		queue_number(&d, older_ms) };
+
+	return queue_one("SELECT backfill.lock_holders($1::bigint, $2::bigint,"
+			 " $3::bigint, $4::oid[], $5, $6::bigint)",
+		6, values);
+}
+
+const char *queue_read_lock_holders(const struct pgc_request *r)
+{
+	const PGresult *row = pgc_result(r, 0);
+
+	return pgc_is_null(row, 0, 0) ? NULL : pgc_text(row, 0, 0);
+}
+
 struct pgc_request *queue_awaits_client(
 	int64_t me, int64_t job_id, int64_t epoch)
 {

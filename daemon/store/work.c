@@ -150,7 +150,8 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" target_batch_time_ms, kind, from_clause, dry_run,"
 		" record_errors, pass, key_signature, holes_first, rows_left,"
 		" max_rows_per_second, max_replication_lag_ms,"
-		" archive_table, archive_oid FROM ");
+		" is_schema_kind, definition, archive_table, archive_oid"
+		" FROM ");
 	work_add_call(&sql, "attach", fence);
 	text_add(&sql,
 		", (SELECT a.backend_start FROM "
@@ -202,11 +203,15 @@ int work_read_attach(
 	j->rows_left = pgc_int(result, 0, 26);
 	j->max_rows_per_second = pgc_int(result, 0, 27);
 	j->max_replication_lag_ms = pgc_int(result, 0, 28);
-	j->archive_table = copy_text(result, 29);
-	j->archive_oid = (uint32_t)pgc_int(result, 0, 30);
+	j->is_schema_kind = pgc_bool(result, 0, 29);
+	j->definition = copy_text(result, 30);
+	j->archive_table = copy_text(result, 31);
+	j->archive_oid = (uint32_t)pgc_int(result, 0, 32);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
-		j->target == NULL || (j->set_clause == NULL && !j->is_delete)) {
+		j->target == NULL ||
+		(j->set_clause == NULL && !j->is_delete &&
+			!j->is_schema_kind)) {
 		return err_set(e, BFE_PROTOCOL,
 			"unexpected result of backfill.attach");
 	}
@@ -220,6 +225,7 @@ void work_job_close(struct work_job *j)
 	free(j->from_clause);
 	free(j->where_clause);
 	free(j->key_signature);
+	free(j->definition);
 	free(j->archive_table);
 	free(j->key_columns);
 	free(j->search_path);

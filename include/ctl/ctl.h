@@ -106,5 +106,8 @@ int cmd_approve(struct ctl *ctl);
 int cmd_stop_all(struct ctl *ctl);
 int cmd_start_all(struct ctl *ctl);
 int cmd_wait(struct ctl *ctl);
+int cmd_plan(struct ctl *ctl);
+int cmd_plan_down(struct ctl *ctl);
+int cmd_cancel_plan(struct ctl *ctl);
 
 #endif

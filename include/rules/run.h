@@ -33,8 +33,11 @@ enum run_action {
 	RUN_SET_ASIDE,	  /* one key becomes a hole or a row error */
 	RUN_FINISH_RANGE, /* backfill.finish_range */
 	RUN_DRY_RUN,	  /* the report on a first batch */
-	RUN_PACE, /* pause_ms, then look again whether a batch may begin */
-	RUN_WAIT, /* pause_ms; may be woken early */
+	RUN_EXAMINE,	  /* schema kinds: what is to be done next? */
+	RUN_GUARD, /* control: who holds the table? backfill.lock_holders */
+	RUN_STEP,  /* do it, as way says */
+	RUN_PACE,  /* pause_ms, then look again whether a batch may begin */
+	RUN_WAIT,  /* pause_ms; may be woken early */
 	RUN_DISCONNECT, /* close the runner connection */
 	RUN_TAKE,	/* control: backfill.retake_range */
 	RUN_FINISH_JOB, /* control: backfill.finish_job */
@@ -46,6 +49,14 @@ enum run_action {
 /* Rows read of a window hole at once: no more than may be held singly, so
  * that the batch over them cannot be refused. */
 enum { RUN_HOLE_ROWS = 100 };
+
+/* How a step of the schema kinds is carried out. */
+enum run_way {
+	RUN_WAY_NONE,	     /* nothing is left to do: say so */
+	RUN_WAY_TRANSACTION, /* with the job's progress */
+	RUN_WAY_ALONE,	     /* one statement outside any transaction */
+	RUN_WAY_LOOK	     /* for rows that are in the way */
+};
 
 struct run_hole {
 	int64_t id; /* 0: none */
@@ -100,8 +111,17 @@ struct run_event {
 	/* RUN_PREFLIGHT: the table has a foreign key to itself */
 	int refers_to_itself;
 
-	/* RUN_BARRIER: who must end first; NULL: nobody */
+	/* RUN_BARRIER, RUN_GUARD: who must end first; NULL: nobody */
 	const char *waits_for;
+
+	/* RUN_ATTACH */
+	int is_schema_kind;
+
+	/* RUN_EXAMINE; RUN_STEP: finished */
+	enum run_way way;
+	int is_long;	  /* it reads a whole table */
+	int takes_lock;	  /* the guard is to look who holds it */
+	const char *told; /* what it does */
 
 	/* RUN_READ_WINDOW, RUN_READ_HOLE, RUN_BATCH: the window ahead */
 	const struct key *window_hi; /* no key: none ahead */
@@ -156,6 +176,21 @@ struct run_aside {
 	struct err error; /* code 0: it becomes a hole of its own */
 };
 
+/* The step of a job of the schema kinds. */
+struct run_schema {
+	enum run_way way;
+	int is_long;
+	int is_leaving; /* only clears away what a failed attempt left */
+	int has_begun;	/* a statement alone may have been begun */
+	char told[256];
+	char before[256]; /* what the step before did */
+	int repeats;	  /* that it was the same */
+	char failed[256]; /* what is tried again; "": nothing */
+	int attempts_to_leave;
+	enum run_action last; /* of leaving */
+	char why[1024];	      /* RUN_RELEASE, kept while leaving */
+};
+
 /* What keeps the next batch waiting. */
 struct run_pace {
 	uint64_t now_ms;     /* of the event, as the next four */
@@ -187,6 +222,7 @@ struct run {
 	struct run_hole hole;
 	struct key hole_hi; /* RUN_BATCH_HOLE: up to here */
 	struct run_aside aside;
+	struct run_schema schema;
 	int holes_descend;  /* RUN_NEXT_HOLE: the one before hole.id, not after
 			     */
 	int is_slow;	    /* a row alone that is given more time */
@@ -224,6 +260,10 @@ struct run {
 
 /* Whether the action writes the table or its checkpoint: what is gated. */
 int run_begins_batch(enum run_action a);
+
+/* Whether the run is at a step that may take hours, and keeps no reader or
+ * writer of the table waiting. */
+int run_is_at_long_step(const struct run *r);
 
 /* Start with a fresh claim; the first action is RUN_CONNECT. */
 void run_init(struct run *r, const struct run_limits *limits, int64_t epoch);

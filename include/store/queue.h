@@ -96,6 +96,12 @@ struct queue_barrier {
 };
 struct queue_barrier queue_read_barrier(const struct pgc_request *r);
 
+/* Who has held one of the tables (an oid[]) for longer, for which a lock of
+ * this mode would wait; lent by the result, NULL: nobody. */
+struct pgc_request *queue_lock_holders(int64_t me, int64_t job_id,
+	int64_t epoch, const char *tables, const char *mode, int64_t older_ms);
+const char *queue_read_lock_holders(const struct pgc_request *r);
+
 /* Whether the runner's backend awaits a statement, or is gone. */
 struct pgc_request *queue_awaits_client(
 	int64_t me, int64_t job_id, int64_t epoch);

@@ -49,6 +49,8 @@ struct work_job {
 	int records_errors;
 	int holes_first;
 	int pass;
+	int is_schema_kind;
+	char *definition;     /* of a schema kind that has one; else NULL */
 	char *key_signature;  /* as the job began; NULL: it has not */
 	char *archive_table;  /* NULL: deleted rows are gone */
 	uint32_t archive_oid; /* as the job began; 0: it has not */
@@ -135,6 +137,53 @@ struct pgc_request *work_set_aside(
 struct pgc_request *work_finish_range(const struct fence *fence);
 void work_read_range_finished(
 	const struct pgc_request *r, struct run_event *ev);
+
+/* A step of a job of the schema kinds. */
+struct work_step {
+	struct fence fence;
+	const struct work_job *job;
+	const char *pieces; /* the definition's statements, a text[] */
+	int leaving;	    /* only what clears away */
+	uint64_t deadline_ms;
+};
+
+/* What is to be done next; s: timeouts to which the session goes back. */
+struct pgc_request *work_examine(
+	const struct work_step *step, const struct work_settings *s);
+
+/* What an examination found. told and the two after it are lent by the
+ * result. */
+struct work_examined {
+	enum run_way way;
+	const char *told;
+	int is_long;
+	const char *lock_mode; /* "": none */
+	const char *lock_tables;
+};
+
+/* Returns 0, or BF011 when another job has the table. */
+int work_read_examined(
+	const struct pgc_request *r, struct work_examined *x, struct err *e);
+
+/* The step, when it fits into a transaction or nothing is left; whether that
+ * is so. */
+struct pgc_request *work_do_step(const struct work_step *step);
+int work_read_step_done(const struct pgc_request *r);
+
+/* Look for rows in the way: 0, or what the job fails with. */
+struct pgc_request *work_look(const struct work_step *step);
+int work_read_look(const struct pgc_request *r, struct err *e);
+
+/* Keep that a statement is begun, and have the session's timeouts be those
+ * of the statement, which is read then: NULL when there is none any more.
+ * Lent by the result. */
+struct pgc_request *work_begin_alone(const struct work_step *step);
+const char *work_read_alone(const struct pgc_request *r);
+struct pgc_request *work_alone(const char *statement, uint64_t deadline_ms);
+
+/* Whether what failed is the statement that runs the job's own code: of
+ * work_alone() it always is. */
+int work_step_failed_in_job(const struct pgc_request *r);
 
 /* After an error within a transaction. */
 struct pgc_request *work_rollback(void);

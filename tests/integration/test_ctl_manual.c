@@ -112,7 +112,12 @@ static void test_every_column_of_jobs(void **state)
 #define FUNCTIONS                                                              \
 	" FROM pg_proc WHERE pronamespace = 'backfill'::regnamespace"          \
 	" AND proname IN ('pause', 'resume', 'cancel', 'retry', 'approve',"    \
-	" 'ensure_succeeded', 'stop_all', 'start_all', 'window_opens')"
+	" 'ensure_succeeded', 'stop_all', 'start_all', 'window_opens',"        \
+	" 'plan', 'plan_down', 'cancel_plan', 'dependents',"                   \
+	" 'plan_add_column', 'plan_set_not_null', 'plan_drop_column',"         \
+	" 'plan_rename_column', 'plan_add_check', 'plan_add_foreign_key',"     \
+	" 'plan_create_index', 'plan_drop_index', 'plan_reindex',"             \
+	" 'plan_ddl', 'plan_delete')"
 
 static void test_every_function_and_relation(void **state)
 {
@@ -123,8 +128,9 @@ static void test_every_function_and_relation(void **state)
 	assert_int_equal(count_of(page.data, "\n.It Fn "),
 		sql_int(shop, "SELECT count(DISTINCT proname)" FUNCTIONS));
 	text_close(&page);
-	assert_page_has(
-		PAGE_SQL, "SELECT DISTINCT '.It Fn ' || proname" FUNCTIONS);
+	assert_page_has(PAGE_SQL,
+		"SELECT DISTINCT '.It Fn ' || proname ||"
+		" CASE WHEN pronargs = 0 THEN E'\\n' ELSE ' \"' END" FUNCTIONS);
 	assert_page_has(PAGE_SQL,
 		"SELECT format(E'.It Li %s\\n', relname)"
 		" FROM pg_class"

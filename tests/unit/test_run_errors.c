@@ -61,6 +61,19 @@ static void go_to(struct drive *d, enum run_action action)
 		attached(d, 0, "", "");
 		ok(d);
 		break;
+	case RUN_EXAMINE:
+	case RUN_GUARD:
+	case RUN_STEP:
+		start(d, &usual);
+		ok(d);
+		d->ev.is_schema_kind = 1;
+		ok(d);
+		while (run_current(&d->r) != action) {
+			d->ev.way = RUN_WAY_TRANSACTION;
+			d->ev.takes_lock = 1;
+			ok(d);
+		}
+		break;
 	case RUN_PACE:
 		start_batches(d);
 		d->ev.held_by = "held";
@@ -124,6 +137,9 @@ static const struct expected ours[] = {
 	{ RUN_SET_ASIDE, "DDDWWWWDD", "FER    TF" },
 	{ RUN_FINISH_RANGE, "DDDWWWWDD", "FER    TF" },
 	{ RUN_DRY_RUN, "DDDWWWWDD", "FER    TF" },
+	{ RUN_EXAMINE, "DDDWWDWDD", "FER  F TF" },
+	{ RUN_GUARD, "DDDWWWWWD", "FER     F" },
+	{ RUN_STEP, "DDDWWDWDD", "FER  F TF" },
 	{ RUN_PACE, "BBBBBBBBB", "         " },
 	{ RUN_WAIT, "BBBBBBBBB", "         " },
 	{ RUN_DISCONNECT, "WWWWWWWWW", "         " },
@@ -139,6 +155,8 @@ static const struct expected of_job[] = {
 	{ RUN_BATCH_HOLE, "DDDWnhWDh", "FFF    T " },
 	{ RUN_DRAIN_HOLE, "DDDWnWWDD", "FFF    TF" },
 	{ RUN_DRY_RUN, "DDDWWWWDD", "FFF    TF" },
+	{ RUN_EXAMINE, "DDDWWDWDD", "FFF  F TF" },
+	{ RUN_STEP, "DDDWWDWDD", "FFF  F TF" },
 };
 
 static const char *const of_class[] = {
@@ -229,6 +247,10 @@ static void test_every_action_is_repeated(void **state)
 		if (a == RUN_DRAIN_HOLE || a == RUN_BATCH_HOLE) {
 			assert_int_equal(run_current(&d.r), RUN_NEXT_HOLE);
 			assert_int_equal(d.r.hole.id, 4);
+		} else if (a == RUN_STEP) {
+			/* Examined anew, and found again. */
+			assert_int_equal(run_current(&d.r), RUN_EXAMINE);
+			ok(&d);
 		} else {
 			assert_int_equal(run_current(&d.r), a);
 		}

@@ -20,6 +20,12 @@ SELECT j.id, j.name, j.kind, j.target,
 	coalesce(r.rows_read, 0)::bigint AS rows_read,
 	r.rows_total_estimate::bigint AS rows_total_estimate,
 	CASE WHEN r.unfinished = 0 THEN 100.0
+		-- An index build tells what it does: PostgreSQL docs, 28.4.4
+		-- "CREATE INDEX Progress Reporting".
+		WHEN i.blocks_total > 0
+		THEN least(99.9, 100.0 * i.blocks_done / i.blocks_total)
+		WHEN i.tuples_total > 0
+		THEN least(99.9, 100.0 * i.tuples_done / i.tuples_total)
 		-- Within bounds whatever a job's own login wrote: one row must not
 		-- make the view an error for whoever watches all jobs.
 		WHEN r.rows_total_estimate > 0 THEN greatest(0.0, least(99.9,
@@ -50,7 +56,8 @@ SELECT j.id, j.name, j.kind, j.target,
 	make_interval(secs => r.batch_ms / 1000.0) AS batch_time,
 	CASE WHEN j.state = 'running'
 		THEN make_interval(secs => r.pause_ms / 1000.0) END AS pause,
-	make_interval(secs => coalesce(r.paced_ms, 0) / 1000.0) AS paced
+	make_interval(secs => coalesce(r.paced_ms, 0) / 1000.0) AS paced,
+	j.object_name, j.plan, r.step, i.phase
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -68,7 +75,7 @@ LEFT JOIN LATERAL (
 		max(n.pass) AS pass, sum(n.late_rows) AS late_rows,
 		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid,
 		max(n.batch_ms) AS batch_ms, max(n.pause_ms) AS pause_ms,
-		sum(n.paced_ms) AS paced_ms
+		sum(n.paced_ms) AS paced_ms, max(n.step) AS step
 	FROM backfill.ranges n WHERE n.job_id = j.id HAVING count(*) > 0
 ) r ON true
 LEFT JOIN LATERAL (
@@ -80,6 +87,8 @@ LEFT JOIN LATERAL (
 ) e ON true
 LEFT JOIN backfill.daemons d ON d.incarnation = r.owner
 LEFT JOIN backfill.stop s ON true
+LEFT JOIN pg_stat_progress_create_index i ON i.pid = r.runner_pid
+	AND i.datname = current_database() AND j.state = 'running'
 WHERE backfill.may_see(j.run_as)
 ORDER BY j.id;
 
@@ -98,7 +107,7 @@ COMMENT ON COLUMN backfill.progress.rows_read IS 'Keys passed.';
 COMMENT ON COLUMN backfill.progress.rows_total_estimate IS
 	'Keys to pass, as the planner estimated when the job began; NULL: unknown.';
 COMMENT ON COLUMN backfill.progress.percent IS
-	'Keys passed of those estimated; 100 only when none is left; NULL: unknown.';
+	'Keys passed of those estimated, or of an index build the part of its phase that is done; 100 only when nothing is left; NULL: unknown.';
 COMMENT ON COLUMN backfill.progress.rows_per_second IS
 	'Keys passed per second of late (about 30 s); NULL: not running.';
 COMMENT ON COLUMN backfill.progress.eta IS
@@ -154,6 +163,15 @@ COMMENT ON COLUMN backfill.progress.pause IS
 	'Time between the last two batches; NULL: not running.';
 COMMENT ON COLUMN backfill.progress.paced IS
 	'Time between batches in all, while a daemon had the job: paced, held, or waiting for others.';
+
+COMMENT ON COLUMN backfill.progress.object_name IS
+	'Of the schema kinds: the column, constraint or index.';
+COMMENT ON COLUMN backfill.progress.plan IS
+	'The plan of which it is a step; NULL: none.';
+COMMENT ON COLUMN backfill.progress.step IS
+	'Of the schema kinds: the statement that is run, or was run last.';
+COMMENT ON COLUMN backfill.progress.phase IS
+	'What an index build does just now, as in pg_stat_progress_create_index, which the reader must be allowed to see; percent is of this phase. NULL: none is under way.';
 
 -- What a daemon has not measured for a minute, it does not look at.
 CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS

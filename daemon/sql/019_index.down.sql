@@ -1,0 +1,12 @@
+DROP FUNCTION IF EXISTS backfill.index_part_name(text, text);
+DROP FUNCTION IF EXISTS backfill.index_look_step(backfill.jobs, jsonb, oid, text);
+DROP FUNCTION IF EXISTS backfill.index_create_step(text, oid, text, boolean);
+DROP FUNCTION IF EXISTS backfill.index_drop_step(oid);
+DROP FUNCTION IF EXISTS backfill.index_step(text, text, text, text, oid[]);
+DROP FUNCTION IF EXISTS backfill.index_is_left(oid);
+DROP FUNCTION IF EXISTS backfill.index_check_form(oid, text, boolean);
+DROP FUNCTION IF EXISTS backfill.index_find(oid, text, boolean);
+DROP FUNCTION IF EXISTS backfill.index_trial(backfill.jobs, oid);
+DROP FUNCTION IF EXISTS backfill.index_one_command(text, text);
+DROP FUNCTION IF EXISTS backfill.index_duplicates(oid, text);
+DROP FUNCTION IF EXISTS backfill.index_form(oid, boolean);

@@ -1,0 +1,11 @@
+DROP FUNCTION IF EXISTS backfill.cancel_plan(text, text);
+DROP FUNCTION IF EXISTS backfill.plan_down(text, name);
+DROP FUNCTION IF EXISTS backfill.undo_job(bigint, name, name);
+DROP FUNCTION IF EXISTS backfill.undo_of(backfill.jobs);
+DROP FUNCTION IF EXISTS backfill.undo_of_copy(backfill.jobs);
+DROP FUNCTION IF EXISTS backfill.plan(bigint);
+DROP FUNCTION IF EXISTS backfill.plan(text);
+DROP FUNCTION IF EXISTS backfill.is_undone(backfill.jobs);
+DROP FUNCTION IF EXISTS backfill.dropped_dependents(backfill.jobs);
+DROP FUNCTION IF EXISTS backfill.table_named(text);
+DROP FUNCTION IF EXISTS backfill.dependents(regclass, text);
