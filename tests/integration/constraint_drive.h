@@ -56,7 +56,7 @@ static inline void did_nothing(const char *name)
 			" JOIN backfill.jobs j ON j.id = e.job_id"
 			" WHERE j.name = '%s' AND e.event = 'succeeded'",
 			name),
-		"there was nothing to do");
+		"there was nothing to do: it is so already");
 }
 
 /* The server's words; "(null)": the table has no such constraint. */
