@@ -106,7 +106,8 @@ BEGIN
 	BEGIN
 		PERFORM set_config('search_path', path, true);
 		EXECUTE pg_catalog.format(E'CREATE FOREIGN TABLE pg_temp.%I (%s\n)'
-			' SERVER %I', table_name, column_text, table_name || ' of none');
+			' SERVER %I', table_name, column_text,
+			'backfill ' || pg_catalog.md5(table_name));
 		RAISE EXCEPTION USING ERRCODE = 'BF000';
 	EXCEPTION WHEN feature_not_supported THEN
 		has_constraint := true;
@@ -164,8 +165,9 @@ DECLARE
 BEGIN
 	EXECUTE format('CREATE TEMP TABLE %s (LIKE %s)', base,
 		table_oid::regclass);
-	EXECUTE format('ALTER TABLE %s DROP COLUMN IF EXISTS %I', base,
-		j.object_name);
+	IF (backfill.column_form(table_oid, j.object_name)).type IS NOT NULL THEN
+		EXECUTE format('ALTER TABLE %s DROP COLUMN %I', base, j.object_name);
+	END IF;
 	is_alone := backfill.column_is_alone(base, table_name, column_text, path);
 	IF is_alone IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = '0A000',
@@ -214,9 +216,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	table_oid CONSTANT oid := backfill.column_table(j);
-	wanted record := backfill.column_trial(j, table_oid);
-	has record := backfill.column_form(table_oid, j.object_name);
+	wanted record;
+	has record;
 BEGIN
+	SELECT * INTO wanted FROM backfill.column_trial(j, table_oid);
+	SELECT * INTO has FROM backfill.column_form(table_oid, j.object_name);
 	IF has.type IS NOT NULL THEN
 		-- What else it has become since the job has made it is the doing of
 		-- the next steps.
@@ -246,8 +250,8 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'BF032',
 			MESSAGE = format('column "%s" of table "%s" cannot be NOT NULL at'
 				' once', j.object_name, table_oid::regclass),
-			DETAIL = 'The rows that are there would have to be read, and'
-				' without a default they have no value.',
+			DETAIL = 'PostgreSQL would look for NULL in all rows, and let'
+				' nobody use the table meanwhile.',
 			HINT = 'Give a constant default, or use'
 				' backfill.plan_add_column(..., fill => ..., not_null =>'
 				' true).';
@@ -291,9 +295,6 @@ AS $$
 		FROM going g JOIN pg_depend d ON d.refclassid = g.classid
 			AND d.refobjid = g.objid AND d.refobjsubid = g.objsubid
 		WHERE d.deptype IN ('a', 'i', 'P', 'S')
-			-- The table itself belongs to its partition key.
-			AND NOT (d.classid = 'pg_class'::regclass
-				AND d.objid = table_oid AND d.objsubid = 0)
 			AND NOT (d.classid = 'pg_class'::regclass AND d.objsubid <> 0)),
 	uses AS (
 		SELECT d.classid, d.objid, d.objsubid, bool_or(d.deptype = 'n'
@@ -333,11 +334,13 @@ AS $$
 			ORDER BY t.description) FROM told t WHERE t.is_refusal),
 		(SELECT string_agg(DISTINCT t.description, ', '
 			ORDER BY t.description) FROM told t WHERE NOT t.is_refusal),
+		-- As StorePartitionKey() keeps it, also of expressions.
 		EXISTS (SELECT FROM columns c JOIN pg_depend d
-			ON d.refclassid = 'pg_class'::regclass
-				AND d.refobjid = c.attrelid AND d.refobjsubid = c.attnum
-			WHERE d.classid = 'pg_class'::regclass
-				AND d.objid = c.attrelid AND d.objsubid = 0)
+			ON d.classid = 'pg_class'::regclass
+				AND d.objid = c.attrelid AND d.objsubid = c.attnum
+			WHERE d.refclassid = 'pg_class'::regclass
+				AND d.refobjid = c.attrelid AND d.refobjsubid = 0
+				AND d.deptype = 'i')
 $$;
 COMMENT ON FUNCTION backfill.column_uses(oid, smallint) IS
 	'What lets a column not be dropped, one a line; what goes with it, comma separated; and whether it belongs to a partition key. NULL: nothing.';
@@ -372,7 +375,7 @@ BEGIN
 				WHERE i.inhrelid = table_oid)),
 			HINT = 'Submit the job for that table.';
 	END IF;
-	uses := backfill.column_uses(table_oid, a.attnum);
+	SELECT * INTO uses FROM backfill.column_uses(table_oid, a.attnum);
 	IF uses.is_partition_key THEN
 		RAISE EXCEPTION USING ERRCODE = '42P16',
 			MESSAGE = format('column "%s" belongs to the partition key of'

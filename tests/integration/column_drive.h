@@ -39,10 +39,10 @@ static inline const char *column_told(const char *name, const char *event)
 static inline void column_done(const char *name, const char *told)
 {
 	job_wait(name, "succeeded");
-	assert_string_equal(column_told(name, "step"),
-		told == NULL ? "(null)" : told);
+	assert_string_equal(
+		column_told(name, "step"), told == NULL ? "(null)" : told);
 	assert_string_equal(column_told(name, "succeeded"),
-		told == NULL ? "there was nothing to do"
+		told == NULL ? "there was nothing to do: it is so already"
 			     : "the schema was changed");
 }
 
