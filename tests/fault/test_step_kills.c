@@ -198,9 +198,11 @@ static int meets(const char *prefix)
 		" OR EXISTS (SELECT FROM pg_stat_activity"
 		"  WHERE wait_event = 'PgSleep' AND pid <> pg_backend_pid())",
 		prefix);
-	return sql_true(shop.db,
-		"SELECT EXISTS (SELECT FROM pg_stat_activity"
-		" WHERE wait_event = 'PgSleep')");
+	return !sql_true(shop.db,
+		"SELECT bool_and(state = 'succeeded')"
+		" OR bool_or(state = 'failed') FROM backfill.jobs"
+		" WHERE plan = '%s'",
+		prefix);
 }
 
 static void kill_daemon(void)
@@ -212,9 +214,9 @@ static void kill_daemon(void)
 
 static void kill_backend(void)
 {
-	sql_exec(shop.db,
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-		" WHERE wait_event = 'PgSleep'");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT bool_or(pg_terminate_backend(pid))"
+		" FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 	arm(0);
 }
 
