@@ -142,8 +142,8 @@ COMMENT ON FUNCTION backfill.column_is_alone(text, text, text, text) IS
 	'Whether a definition is of a column and of nothing else, if it is right at all; NULL: it brings a constraint.';
 
 -- The definition is tried out on an empty copy: of the same name, because
--- GENERATED may say users.email, and not first in the search_path, as its row
--- type would hide a type of the name. Nothing of it stays.
+-- GENERATED may say users.email. Its row type hides no type of the name: in
+-- jobs.search_path pg_temp stands last. Nothing of it stays.
 CREATE OR REPLACE FUNCTION backfill.column_trial(j backfill.jobs,
 	table_oid oid, OUT type text, OUT more text, OUT cost text)
 LANGUAGE plpgsql
@@ -156,8 +156,6 @@ DECLARE
 	base CONSTANT text := 'pg_temp.backfill_' || md5(table_name);
 	column_text CONSTANT text := format('%I %s', j.object_name,
 		rtrim(j.definition, E' \t\n\r;'));
-	path CONSTANT text := coalesce(nullif(j.search_path, '') || ', ', '')
-		|| 'pg_temp';
 	is_alone boolean;
 	file_before oid;
 	copy_oid oid;
@@ -168,7 +166,8 @@ BEGIN
 	IF (backfill.column_form(table_oid, j.object_name)).type IS NOT NULL THEN
 		EXECUTE format('ALTER TABLE %s DROP COLUMN %I', base, j.object_name);
 	END IF;
-	is_alone := backfill.column_is_alone(base, table_name, column_text, path);
+	is_alone := backfill.column_is_alone(base, table_name, column_text,
+		j.search_path);
 	IF is_alone IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = '0A000',
 			MESSAGE = format('the definition of column "%s" brings a'
@@ -183,7 +182,7 @@ BEGIN
 	EXECUTE format('CREATE TEMP TABLE %I (LIKE %s)', table_name, base);
 	copy_oid := to_regclass(copy);
 	file_before := pg_relation_filenode(copy_oid);
-	PERFORM set_config('search_path', path, true);
+	PERFORM set_config('search_path', j.search_path, true);
 	EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN %s', copy,
 		column_text);
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -270,11 +269,11 @@ COMMENT ON FUNCTION backfill.step_add_column(backfill.jobs, jsonb) IS
 -- the ways "a" and "i" goes with it, with all that depends on that; what
 -- depends in the way "n" on anything of it, and does not go itself, is in the
 -- way. Before PostgreSQL 15 a generated column went with what it is made of,
--- without a word: here it is in the way. A partition's index or constraint
--- ("P") is told of once, as that of the whole.
+-- without a word: here it is in the way. An index ("P") or constraint that
+-- belongs to that of a partitioned table is not told of beside it.
 CREATE OR REPLACE FUNCTION backfill.column_uses(table_oid oid,
 	number smallint, OUT refusals text, OUT warnings text,
-	OUT is_partition_key boolean)
+	OUT is_partition_key boolean, OUT referenced oid[])
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -329,7 +328,8 @@ AS $$
 				AND c.attnum = f.adnum))
 			AND NOT EXISTS (SELECT FROM pg_constraint n
 				WHERE u.classid = 'pg_constraint'::regclass
-				AND n.oid = u.objid AND n.contype = 'n'))
+				AND n.oid = u.objid
+				AND (n.contype = 'n' OR n.conparentid <> 0)))
 	SELECT (SELECT string_agg(DISTINCT t.description, E'\n'
 			ORDER BY t.description) FROM told t WHERE t.is_refusal),
 		(SELECT string_agg(DISTINCT t.description, ', '
@@ -340,10 +340,14 @@ AS $$
 				AND d.objid = c.attrelid AND d.objsubid = c.attnum
 			WHERE d.refclassid = 'pg_class'::regclass
 				AND d.refobjid = c.attrelid AND d.refobjsubid = 0
-				AND d.deptype = 'i')
+				AND d.deptype = 'i'),
+		ARRAY(SELECT DISTINCT k.confrelid
+			FROM going g JOIN pg_constraint k ON k.oid = g.objid
+			WHERE g.classid = 'pg_constraint'::regclass
+				AND k.contype = 'f')
 $$;
 COMMENT ON FUNCTION backfill.column_uses(oid, smallint) IS
-	'What lets a column not be dropped, one a line; what goes with it, comma separated; and whether it belongs to a partition key. NULL: nothing.';
+	'What lets a column not be dropped, one a line; what goes with it, comma separated; NULL: nothing. Whether it belongs to a partition key. The tables to which foreign keys point that go with it.';
 
 CREATE OR REPLACE FUNCTION backfill.step_drop_column(j backfill.jobs,
 	notes jsonb)
@@ -392,6 +396,9 @@ BEGIN
 	END IF;
 	s := backfill.column_step(table_oid, format('DROP COLUMN %I RESTRICT',
 		j.object_name), format('DROP COLUMN %I', j.object_name));
+	-- Triggers of a foreign key stand on both its tables.
+	s.lock_tables := ARRAY(SELECT DISTINCT u.id FROM unnest(s.lock_tables
+		|| uses.referenced) AS u(id) ORDER BY u.id);
 	s.warnings := 'goes with the column: ' || uses.warnings;
 	RETURN s;
 END

@@ -91,6 +91,35 @@ static void test_odd_identifiers(void **state)
 		has_column("\"Odd, S\".\"Odd, \"\"Name\"", "C \"q\" %I; --"));
 }
 
+static const char *lock_tables(const char *job)
+{
+	return sql_text(shop.db,
+		"SELECT string_agg(t::regclass::text, ',' ORDER BY"
+		" t::regclass::text) FROM backfill.jobs j, LATERAL"
+		" backfill.step_drop_column(j, '{}') s,"
+		" unnest(s.lock_tables) t WHERE j.name = '%s'",
+		job);
+}
+
+/* The server locks both tables of a foreign key: nobody waits for either. */
+static void test_waits_for_the_referenced_table(void **state)
+{
+	(void)state;
+	make_table("pointed_at");
+	make_table("pointer");
+	sql_exec(shop.app,
+		"ALTER TABLE pointer ADD p bigint REFERENCES pointed_at");
+	sql_exec(
+		shop.db, "BEGIN; SELECT FROM pointed_at; SELECT pg_sleep(0.6)");
+	column_submit("pointer", "pointer", "p", NULL);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT reason ~ 'waits for a lock: .* on public.pointed_at$'"
+		" FROM backfill.jobs WHERE name = 'pointer'");
+	assert_string_equal(lock_tables("pointer"), "pointed_at,pointer");
+	sql_exec(shop.db, "COMMIT");
+	column_done("pointer", "DROP COLUMN p");
+}
+
 static void test_partitions_and_children(void **state)
 {
 	(void)state;
@@ -105,13 +134,7 @@ static void test_partitions_and_children(void **state)
 		"CREATE TABLE keeper (n integer) INHERITS (root);"
 		"CREATE VIEW of_keeper AS SELECT n FROM keeper");
 	column_submit("parts", "parts", "n", NULL);
-	assert_string_equal(
-		sql_text(shop.db,
-			"SELECT string_agg(t::regclass::text, ',')"
-			" FROM backfill.jobs j, LATERAL"
-			" backfill.step_drop_column(j, '{}') s,"
-			" unnest(s.lock_tables) t WHERE j.name = 'parts'"),
-		"parts,parts_1");
+	assert_string_equal(lock_tables("parts"), "parts,parts_1");
 	column_done("parts", "DROP COLUMN n");
 	assert_string_equal(column_told("parts", "warning"),
 		"goes with the column: index public.only_here, index"
@@ -185,6 +208,13 @@ static void test_refuses_what_others_use(void **state)
 			" SELECT count(t) FROM used; END");
 		refuse("used", "t", "function public.total()");
 	}
+	if (PQserverVersion(shop.db) >= 150000) {
+		sql_exec(
+			shop.db, "CREATE PUBLICATION news FOR TABLE used (id)");
+		refuse("used", "id",
+			"publication of table public.used in publication"
+			" news");
+	}
 }
 
 /* What hangs on something that would go. */
@@ -199,7 +229,12 @@ static void test_refuses_what_hangs_on_it(void **state)
 		"CREATE SEQUENCE lent OWNED BY keyed.n;"
 		"CREATE TABLE lending (n bigint DEFAULT nextval('lent'));"
 		"CREATE VIEW groups AS SELECT t FROM grouped GROUP BY id");
+	sql_exec(shop.app,
+		"CREATE TABLE pieces (id bigint REFERENCES keyed) PARTITION BY"
+		" RANGE (id); CREATE TABLE pieces_1 PARTITION OF pieces"
+		" DEFAULT");
 	refuse("keyed", "id",
+		"constraint pieces_id_fkey on table public.pieces\n"
 		"constraint pointing_id_fkey on table public.pointing\n"
 		"constraint pointing_n_fkey on table public.pointing");
 	refuse("keyed", "n", "column n of table public.lending");
@@ -219,6 +254,12 @@ static void test_refuses_what_uses_a_partition(void **state)
 		"CREATE TABLE split_1 PARTITION OF split FOR VALUES FROM (1)"
 		" TO (9); CREATE VIEW of_split_1 AS SELECT n FROM split_1");
 	refuse("split", "n", "view public.of_split_1");
+	sql_exec(shop.app,
+		"ALTER TABLE split ADD m integer DEFAULT 1, ADD UNIQUE (id, m);"
+		"CREATE TABLE to_split (id bigint, m integer, FOREIGN KEY (id,"
+		" m) REFERENCES split (id, m))");
+	refuse("split", "m",
+		"constraint to_split_id_m_fkey on table public.to_split");
 	column_submit("split id", "split", "id", NULL);
 	job_fails("split id", "42P16",
 		"column \"id\" belongs to the partition key of table"
@@ -250,6 +291,7 @@ int main(void)
 		cmocka_unit_test(test_drops),
 		cmocka_unit_test(test_tells_what_goes_with_it),
 		cmocka_unit_test(test_identity_goes_alone),
+		cmocka_unit_test(test_waits_for_the_referenced_table),
 		cmocka_unit_test(test_odd_identifiers),
 		cmocka_unit_test(test_partitions_and_children),
 		cmocka_unit_test(test_refuses_what_others_use),
