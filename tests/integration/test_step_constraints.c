@@ -96,14 +96,14 @@ static void test_composite_key_and_none(void **state)
 		"CREATE TABLE two (\"B x\" text, a integer, n integer,"
 		" PRIMARY KEY (a, \"B x\"));"
 		"INSERT INTO two VALUES ('x, y', 1, -1), ('z', 1, 1),"
-		" ('z', 2, -1); CREATE TABLE none (n integer);"
-		"INSERT INTO none VALUES (1), (-1)");
+		" ('z', 2, -1); CREATE TABLE bare (n integer);"
+		"INSERT INTO bare VALUES (1), (-1)");
 	submit("two", "add_check", "two", "c", "CHECK (n > 0)");
 	in_the_way_of_c("two", "two", "2", "(1, x, y), (2, z)");
 	assert_string_equal(
 		in_the_way("two"), "{1,\"x, y\"} 23514, {2,z} 23514");
-	submit("none", "add_check", "none", "c", "CHECK (n > 0)");
-	in_the_way_of_c("none", "none", "1", "(none, (0,2))");
+	submit("bare", "add_check", "bare", "c", "CHECK (n > 0)");
+	in_the_way_of_c("bare", "bare", "1", "(bare, (0,2))");
 }
 
 static void test_more_than_a_hundred(void **state)
@@ -234,8 +234,7 @@ static void test_another_of_the_name(void **state)
 {
 	(void)state;
 	make_table("other");
-	sql_exec(shop.app,
-		"ALTER TABLE other ADD CONSTRAINT c CHECK (n > -1)");
+	sql_exec(shop.app, "ALTER TABLE other ADD CONSTRAINT c CHECK (n > -1)");
 	another("other 1", "CHECK (n > 0)", "CHECK ((n > 0))");
 	another("other 2", "CHECK (n > -1) NO INHERIT",
 		"CHECK ((n > '-1'::integer)) NO INHERIT");
