@@ -220,9 +220,24 @@ static void kill_backend(void)
 	arm(0);
 }
 
-/* Returns whether there is such a boundary. */
+/* The daemon or the backend dies at the boundary; returns whether there is
+ * one. */
+static int disturb(const char *prefix, int is_daemon)
+{
+	int met = meets(prefix);
+
+	if (met && is_daemon) {
+		kill_daemon();
+	} else if (met) {
+		kill_backend();
+	}
+	wait_plan(prefix);
+	return met;
+}
+
+/* Up, and down again if so it is wanted, where the disturbance then is. */
 static int disturbed(const struct recipe *r, int boundary, int is_daemon,
-	const char *want_catalog, const char *want_rows)
+	int is_down, const char *want_catalog, const char *want_rows)
 {
 	char prefix[32];
 	int met;
@@ -230,15 +245,14 @@ static int disturbed(const struct recipe *r, int boundary, int is_daemon,
 
 	(void)snprintf(prefix, sizeof prefix, "round%d", ++rounds);
 	sql_exec(shop.app, "%s", TABLES_SQL);
-	arm(boundary);
+	arm(is_down ? 0 : boundary);
 	submit(r, prefix);
-	met = meets(prefix);
-	if (met && is_daemon) {
-		kill_daemon();
-	} else if (met) {
-		kill_backend();
+	if (is_down) {
+		wait_plan(prefix);
+		arm(boundary);
+		sql_exec(shop.app, "SELECT backfill.plan_down('%s')", prefix);
 	}
-	wait_plan(prefix);
+	met = disturb(prefix, is_daemon);
 	found = catalog();
 	assert_string_equal(found, want_catalog);
 	free(found);
@@ -254,21 +268,29 @@ static int soak(void)
 	return getenv("BACKFILL_SOAK") != NULL ? 20 : 1;
 }
 
-static void kill_at_each_boundary(const struct recipe *r)
+static void kill_at_each_boundary(const struct recipe *r, int is_down)
 {
 	char *want_catalog, *want_rows;
+	char name[64];
 	int boundary = 1;
 
 	sql_exec(shop.app, "%s", TABLES_SQL);
 	arm(0);
-	submit(r, r->name);
-	wait_plan(r->name);
+	(void)snprintf(name, sizeof name, "%s%s", r->name,
+		is_down ? "_down" : "");
+	submit(r, name);
+	wait_plan(name);
+	if (is_down) {
+		sql_exec(shop.app, "SELECT backfill.plan_down('%s')", name);
+		wait_plan(name);
+	}
 	want_catalog = catalog();
 	want_rows = rows();
-	while (disturbed(r, boundary, boundary % 2, want_catalog, want_rows)) {
+	while (disturbed(r, boundary, boundary % 2, is_down, want_catalog,
+		want_rows)) {
 		for (int i = 1; i < soak(); i++) {
 			(void)disturbed(r, boundary, (boundary + i) % 2,
-				want_catalog, want_rows);
+				is_down, want_catalog, want_rows);
 		}
 		boundary++;
 	}
@@ -280,12 +302,19 @@ static void kill_at_each_boundary(const struct recipe *r)
 
 static void test_recipe(void **state)
 {
-	kill_at_each_boundary(*state);
+	kill_at_each_boundary(*state, 0);
+}
+
+/* What comes back is what was there, but for values that were dropped. */
+static void test_back_again(void **state)
+{
+	kill_at_each_boundary(*state, 1);
 }
 
 int main(void)
 {
-	struct CMUnitTest tests[RECIPES];
+	struct CMUnitTest tests[2 * RECIPES];
+	char names[RECIPES][64];
 
 	for (size_t i = 0; i < RECIPES; i++) {
 		tests[i] = (struct CMUnitTest){
@@ -293,6 +322,11 @@ int main(void)
 			.test_func = test_recipe,
 			.initial_state = (void *)&recipes[i],
 		};
+		(void)snprintf(names[i], sizeof names[i], "%s_and_back",
+			recipes[i].name);
+		tests[RECIPES + i] = tests[i];
+		tests[RECIPES + i].name = names[i];
+		tests[RECIPES + i].test_func = test_back_again;
 	}
 	return cmocka_run_group_tests(tests, start, shop_stop);
 }
