@@ -156,14 +156,14 @@ check:
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/run
 
-# More seeds of the simulator, and more frozen daemons, than a check has time
-# for.
+# More seeds of the simulator, more frozen daemons, and more deaths of each step
+# of a migration, than a check has time for.
 SEEDS ?= 100000
 soak:
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@SIM_SEEDS=$(SEEDS) $(BUILD)/tests/sim/test_sim
-	@BACKFILL_SOAK=1 TESTS=test_freezes \
-		BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/run fault
+	@BACKFILL_SOAK=1 TESTS='test_freezes test_step_kills' \
+		TEST_TIMEOUT=7200 BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/run fault
 
 demo:
 	@tests/lib/install-packages.sh demo

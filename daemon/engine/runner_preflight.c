@@ -237,8 +237,9 @@ static int check_identity(const struct runner *r, struct err *e)
 			r->job.archive_oid, r->keyset.archive_oid);
 		err_set_hint(e,
 			"The rows that were deleted are in that table;"
-			" backfill.retry(job) goes on with the one that bears"
-			" the name by then.");
+			" backfill.retry(%lld) goes on with the one that bears"
+			" the name by then.",
+			(long long)r->claim.job_id);
 	} else {
 		return 0;
 	}

@@ -1,6 +1,6 @@
 /* The steps of a job of the schema kinds: for each action a pair send_x,
  * on_x_done. What is decided stands in rules/run_schema.c, what is done in
- * daemon/sql/015 to 022. See runner.c for the whole.
+ * daemon/sql/015 to 023. See runner.c for the whole.
  *
  * A statement that runs alone, outside any transaction, is two requests: that
  * it begins is committed first, so that whatever comes of it is known to be

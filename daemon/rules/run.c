@@ -82,9 +82,10 @@ static const struct sm_state actions[] = {
 	[RUN_FINISH_RANGE] = { "finish range", AFTER_ANY |
 		SM_TO(RUN_BARRIER) },
 	[RUN_DRY_RUN] = { "dry run", AFTER_ANY },
-	[RUN_EXAMINE] = { "examine", AFTER_ANY | SM_TO(RUN_GUARD) |
+	[RUN_EXAMINE] = { "examine", AFTER_ANY | SM_TO(RUN_EXAMINE) |
+		SM_TO(RUN_GUARD) | SM_TO(RUN_STEP) },
+	[RUN_GUARD] = { "guard", AFTER_ANY | SM_TO(RUN_EXAMINE) |
 		SM_TO(RUN_STEP) },
-	[RUN_GUARD] = { "guard", AFTER_ANY | SM_TO(RUN_STEP) },
 	[RUN_STEP] = { "step", AFTER_ANY | SM_TO(RUN_EXAMINE) },
 	[RUN_PACE] = { "pace", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_PACE) |
 		SM_TO(RUN_BATCH) | SM_TO(RUN_SKIP_WINDOW) |

@@ -39,7 +39,8 @@ int run_is_schema(enum run_action a)
 
 int run_is_at_long_step(const struct run *r)
 {
-	return run_current(r) == RUN_STEP && r->schema.is_long;
+	return run_current(r) == RUN_STEP &&
+		(r->schema.is_long || r->schema.way == RUN_WAY_ALONE);
 }
 
 enum run_action run_examine(struct run *r)
@@ -160,9 +161,22 @@ enum run_action run_on_guard(struct run *r, const struct run_event *ev)
 	return wait_for_holders(r, ev);
 }
 
+/* What only clears away for another try is no end of the trouble. */
+static void note_success(struct run *r)
+{
+	struct run_schema *s = &r->schema;
+
+	if (s->failed[0] == '\0' || strcmp(s->failed, s->told) == 0) {
+		s->failed[0] = '\0';
+		run_all_is_well(r);
+	} else {
+		r->reason[0] = '\0';
+	}
+}
+
 enum run_action run_on_step_done(struct run *r, const struct run_event *ev)
 {
-	run_all_is_well(r);
+	note_success(r);
 	if (ev->finished) {
 		return run_leave(r, RUN_FINISH_JOB);
 	}
@@ -176,6 +190,10 @@ static enum run_action examine_again(struct run *r, const struct run_event *ev)
 {
 	struct err e = *ev->error;
 
+	if (run_current(r) == RUN_STEP) {
+		memcpy(r->schema.failed, r->schema.told,
+			sizeof r->schema.failed);
+	}
 	if (!retry_is_spent(&r->trouble, ev->now_ms)) {
 		return run_again_later(r, ev, RUN_EXAMINE);
 	}

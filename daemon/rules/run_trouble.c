@@ -290,7 +290,8 @@ static enum sqlstate_class classify(
 		return SQLSTATE_STOP;
 	}
 	/* A timeout while others held us up: not the size is the matter. */
-	if (class == SQLSTATE_SHRINK && ev->blockers != NULL && ev->of_job) {
+	if (class == SQLSTATE_SHRINK && ev->blockers != NULL && ev->of_job &&
+		!run_is_schema(run_current(r))) {
 		return SQLSTATE_RETRY;
 	}
 	if (class == SQLSTATE_ROW &&

@@ -354,7 +354,7 @@ COMMENT ON COLUMN backfill.events.actor IS
 	'The role that did it; of control requests the current_user, not forgeable.';
 COMMENT ON COLUMN backfill.events.job_id IS 'The job; NULL: all.';
 COMMENT ON COLUMN backfill.events.event IS
-	'Of the system: submitted, depends, started, taken_over, preflight, begun, window_hole, batch_cancelled, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, undo, stop_all, start_all.';
+	'Of the system: submitted, depends, started, taken_over, preflight, begun, window_hole, batch_cancelled, sweep, late_rows, not_self_excluding, not_swept, paused, released, succeeded, failed. Requests: pause, resume, cancel, retry, approve, take_back, stop_all, start_all.';
 COMMENT ON COLUMN backfill.events.detail IS 'More, in words.';
 
 CREATE TABLE IF NOT EXISTS backfill.daemons (

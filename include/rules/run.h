@@ -185,6 +185,7 @@ struct run_schema {
 	char told[256];
 	char before[256]; /* what the step before did */
 	int repeats;	  /* that it was the same */
+	char failed[256]; /* what is tried again; "": nothing */
 	int attempts_to_leave;
 	enum run_action last; /* of leaving */
 	char why[1024];	      /* RUN_RELEASE, kept while leaving */

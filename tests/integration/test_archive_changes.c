@@ -79,7 +79,7 @@ static void change_within_a_batch(
 static void change_before_a_batch(const char *name, const char *sql)
 {
 	sql_exec(shop.app,
-		"UPDATE backfill.jobs SET max_rows_per_second = 2"
+		"UPDATE backfill.jobs SET max_rows_per_second = 4"
 		" WHERE name = '%s'",
 		name);
 	gate_open_to(55);
@@ -100,20 +100,21 @@ static void change_before_a_batch(const char *name, const char *sql)
 		name);
 }
 
-static void fails_with(const char *name, const char *sqlstate,
-	const char *message, const char *detail, const char *hint)
+static void archive_is_another(const char *name, const char *detail)
 {
-	char about[256], help[256];
 	long long id = (long long)job_id(name);
+	char message[256], hint[256];
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	(void)snprintf(about, sizeof about, message, id);
-	if (hint != NULL) {
-		(void)snprintf(help, sizeof help, hint, id);
-	}
-#pragma GCC diagnostic pop
-	job_fails(name, sqlstate, about, detail, hint != NULL ? help : NULL);
+	(void)snprintf(message, sizeof message,
+		"archive table public.%s_old is not the one that job %lld began"
+		" with",
+		name, id);
+	(void)snprintf(hint, sizeof hint,
+		"The rows that were deleted are in that table;"
+		" backfill.retry(%lld) goes on with the one that bears the name"
+		" by then.",
+		id);
+	job_fails(name, "BF022", message, detail, hint);
 }
 
 /* Rows of both tables are all, and none is in both. */
@@ -158,19 +159,49 @@ static void test_renamed_within_a_batch(void **state)
 	change_within_a_batch("swapped", "swapped_old",
 		"ALTER TABLE swapped_old RENAME TO swapped_away;"
 		"CREATE TABLE swapped_old (LIKE swapped)");
-	fails_with("swapped", "BF022",
-		"archive table public.swapped_old is not the one that job %lld"
-		" began with",
-		detail,
-		"The rows that were deleted are in that table;"
-		" backfill.retry(%lld) goes on with the one that bears the name"
-		" by then.");
+	archive_is_another("swapped", detail);
 	assert_all_in("swapped", both);
 	assert_int_equal(
 		sql_int(shop.db, "SELECT count(*) FROM swapped_old"), 0);
 	retry_to_the_end("swapped", both);
 	assert_true(
 		sql_true(shop.db, "SELECT count(*) >= 50 FROM swapped_away"));
+}
+
+/* While the job waits for those who write to the table. */
+static void test_renamed_before_the_beginning(void **state)
+{
+	char detail[128], hint[128];
+
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE early (id bigint PRIMARY KEY);"
+		"INSERT INTO early SELECT generate_series(1, 99);"
+		"CREATE TABLE early_old (LIKE early)");
+	sql_exec(changer, "BEGIN; INSERT INTO early VALUES (100)");
+	sql_exec(shop.app,
+		"INSERT INTO backfill.jobs (kind, name, target, archive_table,"
+		" where_clause) VALUES ('delete', 'early', 'early',"
+		" 'early_old', 'true')");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT reason ~ '^waits for' FROM backfill.jobs"
+		" WHERE name = 'early'");
+	(void)snprintf(detail, sizeof detail,
+		"It was dropped or renamed; its OID was %lld.",
+		(long long)sql_int(
+			shop.db, "SELECT 'early_old'::regclass::oid::bigint"));
+	(void)snprintf(hint, sizeof hint,
+		"backfill.retry(%lld) examines it anew.",
+		(long long)job_id("early"));
+	sql_exec(shop.app,
+		"ALTER TABLE early_old RENAME TO early_away;"
+		"CREATE TABLE early_old (LIKE early)");
+	sql_exec(changer, "COMMIT");
+	job_fails("early", "BF022",
+		"archive table public.early_old is not the one that was"
+		" examined",
+		detail, hint);
+	retry_to_the_end("early", "SELECT id FROM early_old");
 }
 
 /* As a session that comes back finds it. */
@@ -193,13 +224,7 @@ static void test_renamed_in_a_pause(void **state)
 		(long long)sql_int(
 			shop.db, "SELECT 'rested_old'::regclass::oid::bigint"));
 	sql_exec(shop.app, "SELECT backfill.resume('rested')");
-	fails_with("rested", "BF022",
-		"archive table public.rested_old is not the one that job %lld"
-		" began with",
-		detail,
-		"The rows that were deleted are in that table;"
-		" backfill.retry(job) goes on with the one that bears the name"
-		" by then.");
+	archive_is_another("rested", detail);
 	assert_all_in("rested", both);
 	assert_int_equal(
 		sql_int(shop.db, "SELECT count(*) FROM rested_old"), 0);
@@ -219,17 +244,11 @@ static void test_dropped_before_a_batch(void **state)
 	change_before_a_batch("thrown",
 		"CREATE TABLE thrown_copy AS SELECT * FROM thrown_old;"
 		"DROP TABLE thrown_old");
-	fails_with("thrown", "BF022",
-		"archive table public.thrown_old is not the one that job %lld"
-		" began with",
-		detail,
-		"The rows that were deleted are in that table;"
-		" backfill.retry(%lld) goes on with the one that bears the name"
-		" by then.");
+	archive_is_another("thrown", detail);
 	assert_all_in("thrown", "SELECT id FROM thrown_copy");
 
 	sql_exec(shop.app, "SELECT backfill.retry('thrown')");
-	fails_with("thrown", "42P01",
+	job_fails("thrown", "42P01",
 		"archive table \"public.thrown_old\" does not exist", NULL,
 		"Create it with the columns of public.thrown, then call"
 		" backfill.retry(job); its search_path is public,"
@@ -238,23 +257,72 @@ static void test_dropped_before_a_batch(void **state)
 	retry_to_the_end("thrown", "SELECT id FROM thrown_old");
 }
 
+/* ---- rows */
+
+/* Written between the batch's snapshot and its locks: what goes is what was
+ * deleted, and not what the snapshot saw. */
+static void test_rows_written_meanwhile(void **state)
+{
+	(void)state;
+	begin("written");
+	sql_exec(changer,
+		"UPDATE written SET n = id WHERE id IN (41, 44, 50, 51, 100)");
+	gate_open();
+	job_wait("written", "succeeded");
+	assert_string_equal(
+		sql_text(shop.db,
+			"SELECT string_agg(id || ' ' || n, ', ' ORDER BY id)"
+			" FROM written_old WHERE n <> 0"),
+		"41 41, 44 44, 50 50, 51 51, 100 100");
+	assert_int_equal(
+		sql_int(shop.db, "SELECT count(*) FROM written_old"), 100);
+}
+
+/* Large enough that the preflight looks at the plan of a batch. */
+static void test_many_rows(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE large (id bigint PRIMARY KEY, pad text);"
+		"INSERT INTO large SELECT g, repeat(md5(g::text), 40)"
+		" FROM generate_series(1, 10000) g;"
+		"CREATE TABLE large_old (LIKE large INCLUDING ALL);"
+		"ANALYZE large;"
+		"INSERT INTO backfill.jobs (kind, name, target, archive_table,"
+		" where_clause) VALUES ('delete', 'large', 'large',"
+		" 'large_old', 'id %% 5 <> 0')");
+	assert_true(sql_true(
+		shop.db, "SELECT pg_relation_size('large') > 1000 * 8192"));
+	job_wait("large", "succeeded");
+	assert_string_equal(
+		sql_text(shop.db,
+			"SELECT concat_ws(' ', (SELECT count(*) FROM large),"
+			" count(*), bool_and(pad = repeat(md5(id::text), 40)))"
+			" FROM large_old"),
+		"2000 8000 t");
+}
+
 /* ---- columns */
 
 /* The job does not know the new column, so a row would lose it. */
 static void test_column_added_to_the_table(void **state)
 {
+	char message[128], hint[128];
+
 	(void)state;
 	begin("grown");
 	change_before_a_batch("grown",
 		"ALTER TABLE grown ADD more integer DEFAULT 5;"
 		"UPDATE grown SET more = id;"
 		"ALTER TABLE grown_old ADD more integer");
-	fails_with("grown", "BF022",
+	(void)snprintf(message, sizeof message,
 		"columns were added to table public.grown while job %lld"
 		" archived its rows",
-		NULL,
-		"backfill.retry(%lld) goes on when the archive has them,"
-		" too.");
+		(long long)job_id("grown"));
+	(void)snprintf(hint, sizeof hint,
+		"backfill.retry(%lld) goes on when the archive has them, too.",
+		(long long)job_id("grown"));
+	job_fails("grown", "BF022", message, NULL, hint);
 	assert_all_in("grown", "SELECT id FROM grown_old");
 	retry_to_the_end("grown", "SELECT id FROM grown_old");
 	assert_int_equal(sql_int(shop.db,
@@ -270,7 +338,7 @@ static void test_column_of_the_archive_dropped(void **state)
 	begin("shrunk");
 	change_within_a_batch(
 		"shrunk", "shrunk_old", "ALTER TABLE shrunk_old DROP n");
-	fails_with("shrunk", "42703",
+	job_fails("shrunk", "42703",
 		"column \"n\" of relation \"shrunk_old\" does not exist", NULL,
 		NULL);
 	assert_all_in("shrunk", "SELECT id FROM shrunk_old");
@@ -284,8 +352,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_renamed_within_a_batch),
+		TEST(test_renamed_before_the_beginning),
 		TEST(test_renamed_in_a_pause),
 		TEST(test_dropped_before_a_batch),
+		TEST(test_rows_written_meanwhile),
+		TEST(test_many_rows),
 		TEST(test_column_added_to_the_table),
 		TEST(test_column_of_the_archive_dropped),
 	};

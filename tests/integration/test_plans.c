@@ -311,7 +311,7 @@ static void test_rights(void **state)
 		" \"events\"",
 		"", "",
 		"INSERT INTO backfill.events (job_id, event)"
-		" VALUES (1, 'undo')");
+		" VALUES (1, 'take_back')");
 	FAILS(stranger, "42501", "permission denied for function undo_job", "",
 		"", "SELECT backfill.undo_job(1, 'app', NULL)");
 	/* An admin takes it back in the name of whom it ran as, and of no
@@ -328,9 +328,9 @@ static void test_rights(void **state)
 			" target_oid = 'shop.users'::regclass, (SELECT"
 			" string_agg(concat_ws(' ', actor, event), ','"
 			" ORDER BY e.id) FROM backfill.events e"
-			" WHERE e.job_id IN (1, 2) AND event = 'undo'))"
+			" WHERE e.job_id IN (1, 2) AND event = 'take_back'))"
 			" FROM backfill.jobs WHERE id = 3"),
-		"drop_column|app|admin|t|admin undo,admin undo");
+		"drop_column|app|admin|t|admin take_back,admin take_back");
 	/* Another role that the caller may become. */
 	submit("plan_add_column('users', 'd', 'int', prefix => 'q')");
 	carry_out_up_to("q", 1);

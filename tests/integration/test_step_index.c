@@ -52,6 +52,10 @@ static void test_definitions(void **state)
 	check(" -- the one\n /* and ** only */ unique(n)-- one",
 		"CREATE UNIQUE INDEX i ON t (n)");
 	check("(n);", "CREATE INDEX i ON t (n)");
+	sql_exec(app,
+		"ALTER TABLE t ADD g integer GENERATED ALWAYS AS (n + 1)"
+		" STORED");
+	check("(g)", "CREATE INDEX i ON t (g)");
 	if (has_nulls_not_distinct()) {
 		check("UNIQUE (n) NULLS NOT DISTINCT",
 			"CREATE UNIQUE INDEX i ON t (n) NULLS NOT DISTINCT");
@@ -94,6 +98,14 @@ static void test_odd_identifiers(void **state)
 			" 'UNIQUE (\"a USING\") WHERE \"WHERE\" > 0')"
 			" RETURNING id");
 		(void)snprintf(job.notes, sizeof job.notes, "{}");
+		/* It is a format. */
+		if (i == 0) {
+			assert_string_equal(examine(), "look");
+			assert_string_equal(of_step("violation_message"),
+				"index \"I \" USING 100%% ; \" cannot be"
+				" unique: %s keys of table \"\"Odd s.\".\"T"
+				" ON \"\"x USING\"\" have duplicates");
+		}
 		assert_string_equal(drive(),
 			i > 0 ? ""
 			      : "look for duplicates for \"I \"\" USING 100% ;"

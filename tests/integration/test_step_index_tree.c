@@ -121,18 +121,19 @@ static void test_without_partitions(void **state)
 }
 
 /* A leaf's own index is taken, whatever it is called; one that is not alike,
- * or not valid, is not. */
+ * or hangs on another, is not. */
 static void test_own_indexes(void **state)
 {
 	(void)state;
+	sql_exec(app, "CREATE INDEX j ON t (n)");
 	sql_exec(app,
-		"CREATE INDEX mine ON t1 (n); CREATE INDEX nor_mine ON"
-		" old.t1 (n DESC)");
+		"CREATE INDEX mine ON t1 (n); CREATE INDEX not_alike ON"
+		" \"t3 b\" (n DESC); CREATE INDEX mine_too ON old.t1 (n);"
+		"CREATE INDEX i_t1 ON old.t1 (n)");
 	submit("create_index", "i", "(n)");
 	assert_string_equal(drive(),
 		"CREATE INDEX i ON ONLY\n"
 		"ATTACH PARTITION public.mine\n"
-		"CREATE INDEX CONCURRENTLY i_t1\n"
 		"ATTACH PARTITION old.i_t1\n"
 		"CREATE INDEX i_t3 ON ONLY\n"
 		"ATTACH PARTITION public.i_t3\n"
@@ -318,6 +319,8 @@ static void test_leave(void **state)
 	(void)drive();
 	assert_string_equal(leave(), "");
 	assert_int_equal(indexes(), 6);
+	sql_exec(app, "ALTER TABLE t DROP n");
+	assert_string_equal(leave(), "");
 }
 
 /* The empty index of somebody else, who builds by hand, is theirs. */
@@ -332,6 +335,10 @@ static void test_leave_theirs(void **state)
 	fail_build("CREATE INDEX CONCURRENTLY i_t1 ON t1 (n)");
 	assert_string_equal(leave(), "DROP INDEX CONCURRENTLY i_t1\n");
 	assert_int_equal(indexes(), 1);
+	fail_build("CREATE INDEX CONCURRENTLY i_t1 ON t1 (n)");
+	sql_exec(app, "DROP INDEX i");
+	assert_string_equal(leave(), "DROP INDEX CONCURRENTLY i_t1\n");
+	assert_int_equal(indexes(), 0);
 	assert_non_null(
 		strstr(drive(), "ATTACH PARTITION public.\"i_t3 b\"\n"));
 	assert_true(is_valid("i"));

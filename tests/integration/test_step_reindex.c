@@ -233,6 +233,17 @@ static void test_by_another(void **state)
 	let_snapshot_go();
 	sql_async_wait(builder);
 	assert_string_equal(drive(), "REINDEX INDEX CONCURRENTLY i\n");
+	/* One that is being built needs no rebuilding. */
+	sql_exec(app, "DROP INDEX i");
+	build_and_wait("CREATE INDEX CONCURRENTLY i ON t (n)");
+	(void)snprintf(message, sizeof message,
+		"index \"public.i\" may be being built: pid %d holds"
+		" ShareUpdateExclusiveLock on table \"public.t\"",
+		PQbackendPID(builder));
+	submit("reindex", "i", NULL);
+	EXAMINE_FAILS("55P03", message, "", "");
+	let_snapshot_go();
+	sql_async_wait(builder);
 }
 
 static void test_leave(void **state)

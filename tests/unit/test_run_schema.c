@@ -380,6 +380,64 @@ static void test_cancelled_build_is_cleared_away(void **state)
 	end(&d);
 }
 
+/* Paused while it was built: that was not halted, and nothing is left. */
+static void test_paused_after_a_build(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	at_step(&d, RUN_WAY_ALONE);
+	ok(&d);
+	fails(&d, "BF011");
+	nothing_left(&d);
+	ok(&d);
+	expect(&d,
+		"ok -> examine\n"
+		"BF011 -> examine\n"
+		"nothing -> disconnect\n"
+		"ok -> release: oh\n");
+	end(&d);
+}
+
+/* The drop of what the build left goes well each time, and the build never:
+ * that has an end. */
+static void test_build_that_never_ends_well(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	at_step(&d, RUN_WAY_ALONE);
+	while (!d.r.schema.is_leaving) {
+		text_reset(&d.trace);
+		job_fails(&d, "40P01");
+		if (d.r.schema.is_leaving) {
+			break;
+		}
+		ok(&d);
+		examined(&d, RUN_WAY_ALONE, "DROP");
+		ok(&d);
+		ok(&d);
+		long_step(&d, "it");
+		ok(&d);
+	}
+	expect(&d, "40P01 -> examine\n");
+	end(&d);
+}
+
+/* Its own timeout, whoever held it up meanwhile. */
+static void test_timeout_of_a_build(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	at_step(&d, RUN_WAY_ALONE);
+	d.ev.blockers = "pid 5 (joe)";
+	job_fails(&d, "57014");
+	assert_true(d.r.schema.is_leaving);
+	assert_string_equal(d.r.error.detail, "it was held up by pid 5 (joe).");
+	end(&d);
+}
+
 /* A few times; then the job has its end all the same. */
 static void test_leaving_has_an_end(void **state)
 {
@@ -442,6 +500,9 @@ int main(void)
 		cmocka_unit_test(test_no_progress_is_an_error),
 		cmocka_unit_test(test_failed_build_is_cleared_away),
 		cmocka_unit_test(test_cancelled_build_is_cleared_away),
+		cmocka_unit_test(test_paused_after_a_build),
+		cmocka_unit_test(test_build_that_never_ends_well),
+		cmocka_unit_test(test_timeout_of_a_build),
 		cmocka_unit_test(test_leaving_has_an_end),
 		cmocka_unit_test(test_stop_leaves_at_once),
 	};

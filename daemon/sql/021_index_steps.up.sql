@@ -1,5 +1,5 @@
 -- The steps of create_index, drop_index and reindex: what is left to be done,
--- as the catalog says. See sql/018 for how they understand it.
+-- as the catalog says. See sql/020 for how they understand it.
 
 SET LOCAL ROLE backfill_owner;
 
@@ -185,10 +185,12 @@ BEGIN
 	FROM pg_class c WHERE c.oid = CASE WHEN leaving THEN j.target_oid
 		ELSE backfill.step_table(j) END;
 	index_oid := backfill.index_find(table_oid, j.object_name, leaving);
-	-- Also when the table is gone, or a column that the trial would miss.
-	IF leaving AND NOT is_partitioned AND NOT EXISTS (SELECT FROM pg_index i
-		WHERE i.indexrelid = index_oid AND NOT i.indisvalid)
-		OR table_oid IS NULL
+	-- Also when a column is gone, and its indexes with it: the trial would
+	-- miss it.
+	IF leaving AND NOT EXISTS (SELECT FROM pg_index i
+		WHERE NOT i.indisvalid AND (i.indexrelid = index_oid
+			OR is_partitioned AND i.indrelid IN
+				(SELECT t.relid FROM pg_partition_tree(table_oid) t)))
 	THEN
 		RETURN NULL;
 	END IF;
@@ -308,13 +310,15 @@ BEGIN
 	END IF;
 	s := backfill.index_drop_step(index_oid);
 	s.is_last := s.way = 'transaction';
+	-- In round numbers: each new text would be an event of its own.
 	SELECT nullif(concat_ws('; ',
-		CASE WHEN sum(u.idx_scan) > 0 THEN format('index "%s" was scanned %s'
-			' times on this server since %s%s', index_oid::regclass,
-			sum(u.idx_scan), coalesce((SELECT d.stats_reset::text
+		CASE WHEN sum(u.idx_scan) > 0 THEN format('index "%s" is in use:'
+			' scans on this server since %s: at least %s%s',
+			index_oid::regclass, coalesce((SELECT d.stats_reset::text
 				FROM pg_stat_database d WHERE d.datname = current_database()),
 				'its statistics began'),
-			', last at ' || max(to_jsonb(u)->>'last_idx_scan')) END,
+			(10 ^ floor(log(sum(u.idx_scan))))::bigint, ', the last on '
+			|| max((to_jsonb(u)->>'last_idx_scan')::timestamptz)::date) END,
 		CASE WHEN i.indisunique AND i.indisvalid
 			THEN format('without index "%s" nothing refuses duplicates',
 				index_oid::regclass) END), '')

@@ -1,7 +1,7 @@
 -- Plans: what their jobs are, what their objects are used by, and how they
 -- are taken back.
 --
--- A step is taken back by a request like those of sql/006, the event "undo":
+-- A step is taken back by a request like those of sql/006, the event "take_back":
 -- its trigger, as the owner, cancels the step if it is open, gives it another
 -- name, and inserts the job that takes it back. So an admin, who may become
 -- none of the roles, can take back a plan, and do nothing else in their name:
@@ -311,7 +311,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.undo_job(bigint, name, name) IS
-	'What the request "undo" does to a step of a plan. Raises BF036, 42501.';
+	'What the request "take_back" does to a step of a plan. Raises BF036, 42501.';
 
 CREATE OR REPLACE FUNCTION backfill.plan_down(plan text,
 	run_as name DEFAULT NULL)
@@ -335,7 +335,7 @@ BEGIN
 		ORDER BY k.id DESC
 	LOOP
 		INSERT INTO backfill.events (job_id, event, detail)
-		VALUES (j.id, 'undo', run_as);
+		VALUES (j.id, 'take_back', run_as);
 		undone := undone || j.id;
 		IF j.kind = 'delete' AND j.archive_table IS NULL
 			AND j.started_at IS NOT NULL

@@ -385,8 +385,10 @@ BEGIN
 		format('look for duplicates for %I', j.object_name),
 		'AccessShareLock', ARRAY[table_oid]);
 	s.violation_sqlstate := '23505';
+	-- A format, so what is named must not be one.
 	s.violation_message := format('index "%s" cannot be unique: %%s keys of'
-		' table "%s" have duplicates', j.object_name, table_oid::regclass);
+		' table "%s" have duplicates', replace(j.object_name, '%', '%%'),
+		replace(table_oid::regclass::text, '%', '%%'));
 	s.violation_hint := 'The keys are in backfill.row_errors. Remove the'
 		' duplicates, then retry the job.';
 	RETURN s;

@@ -201,10 +201,12 @@ BEGIN
 	-- For the session: this transaction ends before the statement begins. A
 	-- lock_timeout would end a build while it waits for old snapshots, and
 	-- leave an invalid index; who waits behind it are no readers or writers.
+	-- Nobody waits for what is only cleared away for longer than a minute.
 	PERFORM set_config('lock_timeout', CASE WHEN j.kind LIKE '%index'
 		THEN '0' ELSE current_setting('lock_timeout') END, false),
-		set_config('statement_timeout', ceil(coalesce(1000
-			* extract(epoch FROM j.statement_timeout), 0))::text, false);
+		set_config('statement_timeout', CASE WHEN leaving THEN '60000'
+			ELSE ceil(coalesce(1000 * extract(epoch
+				FROM j.statement_timeout), 0))::text END, false);
 	RETURN s.statements[1];
 END
 $$;
@@ -241,13 +243,15 @@ BEGIN
 	error_sqlstate := 'BF033';
 	error_message := format(s.violation_message, CASE WHEN rows_found > 100
 		THEN 'more than 100' ELSE rows_found::text END);
-	error_detail := format('Keys: %s%s. The first 100 are in'
-		' backfill.row_errors.', (SELECT string_agg(format('(%s)',
+	error_detail := format('Keys: %s%s.', (SELECT string_agg(format('(%s)',
 			(SELECT string_agg(coalesce(e, 'NULL'), ', ' ORDER BY n)
 			FROM jsonb_array_elements_text(k.value)
 				WITH ORDINALITY AS u(e, n))), ', ' ORDER BY k.at)
 		FROM jsonb_array_elements(keys) WITH ORDINALITY AS k(value, at)
-		WHERE k.at <= 5), CASE WHEN rows_found > 5 THEN ', ...' ELSE '' END);
+		WHERE k.at <= 5), CASE WHEN rows_found > 100
+			THEN ', ...; the first 100 are in backfill.row_errors'
+			WHEN rows_found > 5 THEN ', ...; all are in backfill.row_errors'
+			ELSE '' END);
 	error_hint := s.violation_hint;
 	PERFORM backfill.note_look(job, range, with_epoch, keys,
 		s.violation_sqlstate, error_message, j.object_name);
