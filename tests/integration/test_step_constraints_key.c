@@ -40,8 +40,7 @@ static void orphans(const char *name, const char *count, const char *keys)
 	(void)snprintf(message, sizeof message,
 		"foreign key \"f\" of table \"public.%s\" has %s orphans", name,
 		count);
-	(void)snprintf(detail, sizeof detail,
-		"Keys: %s. The first 100 are in backfill.row_errors.", keys);
+	(void)snprintf(detail, sizeof detail, "Keys: %s.", keys);
 	job_fails(name, "BF033", message, detail, MEND_KEY);
 }
 
