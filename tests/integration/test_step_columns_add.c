@@ -266,7 +266,7 @@ static void test_refuses_constraints(void **state)
 		"integer CHECK (c > 0)",
 		"integer DEFAULT 1 CONSTRAINT few CHECK (c < 10)",
 		"integer UNIQUE",
-		"bigint REFERENCES referenced (id)",
+		"bigint REFERENCES referenced (id) -- (",
 		"integer PRIMARY KEY",
 	};
 	char name[32];

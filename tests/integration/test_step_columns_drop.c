@@ -273,6 +273,34 @@ static void test_refuses_what_uses_a_partition(void **state)
 	assert_true(has_column("split_1", "n"));
 }
 
+/* As the catalog of PostgreSQL 13 and 14 has it, by which a generated column
+ * goes with what it is made of. */
+static void test_refuses_to_lose_a_generated_column(void **state)
+{
+	(void)state;
+	make_table("old");
+	sql_exec(shop.app,
+		"ALTER TABLE old ADD g integer GENERATED ALWAYS AS (n + 1)"
+		" STORED");
+	sql_exec(shop.db,
+		"SET allow_system_table_mods = on;"
+		"DELETE FROM pg_depend WHERE classid = 'pg_attrdef'::regclass"
+		" AND refobjid = 'old'::regclass AND refobjsubid = 2;"
+		"DELETE FROM pg_depend WHERE classid = 'pg_class'::regclass"
+		" AND objid = 'old'::regclass AND objsubid = 4;"
+		"INSERT INTO pg_depend VALUES ('pg_class'::regclass,"
+		" 'old'::regclass, 4, 'pg_class'::regclass, 'old'::regclass,"
+		" 2, 'a'); RESET allow_system_table_mods");
+	column_submit("old", "old", "n", NULL);
+	job_fails("old", "2BP01",
+		"cannot drop column \"n\" of table \"public.old\": others"
+		" depend on it",
+		"column g of table public.old",
+		"Drop or change them first, such as by a job of kind"
+		" \"ddl\".");
+	assert_true(has_column("old", "g"));
+}
+
 /* A way out that the hint tells, then retry. */
 static void test_goes_on_when_it_may(void **state)
 {
@@ -297,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_refuses_what_others_use),
 		cmocka_unit_test(test_refuses_what_hangs_on_it),
 		cmocka_unit_test(test_refuses_what_uses_a_partition),
+		cmocka_unit_test(test_refuses_to_lose_a_generated_column),
 		cmocka_unit_test(test_goes_on_when_it_may),
 	};
 
