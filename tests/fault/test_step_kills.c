@@ -294,8 +294,10 @@ static void kill_at_each_boundary(const struct recipe *r, int is_down)
 		}
 		boundary++;
 	}
-	/* A claim, a step and an end at least. */
-	assert_true(boundary > 3);
+	/* A claim, a step and an end at least; a reindex needs no way back. */
+	if (boundary < 4 && (!is_down || strcmp(r->name, "reindex") != 0)) {
+		fail_msg("%s has only %d boundaries", name, boundary - 1);
+	}
 	free(want_catalog);
 	free(want_rows);
 }
@@ -311,7 +313,7 @@ static void test_back_again(void **state)
 	kill_at_each_boundary(*state, 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[2 * RECIPES];
 	char names[RECIPES][64];
@@ -327,6 +329,9 @@ int main(void)
 		tests[RECIPES + i] = tests[i];
 		tests[RECIPES + i].name = names[i];
 		tests[RECIPES + i].test_func = test_back_again;
+	}
+	if (argc > 1) {
+		cmocka_set_test_filter(argv[1]);
 	}
 	return cmocka_run_group_tests(tests, start, shop_stop);
 }
