@@ -58,7 +58,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.step_table(j);
+	table_oid CONSTANT oid := backfill.column_table(j);
 	c pg_constraint;
 BEGIN
 	SELECT * INTO c FROM pg_constraint q
@@ -125,7 +125,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.step_table(j);
+	table_oid CONSTANT oid := backfill.column_table(j);
 	proof CONSTANT text := backfill.not_null_expression(table_oid,
 		j.object_name);
 	tree CONSTANT oid[] := backfill.table_tree(table_oid);
