@@ -248,16 +248,27 @@ static void test_refuses_to_rewrite(void **state)
 	refuse_rewrite("domain", "positive", "public.positive");
 }
 
-static void test_refuses_not_null_alone(void **state)
+static void refuse_not_null(const char *name, const char *definition)
 {
-	(void)state;
-	refuse("not null", "integer NOT NULL", "BF032",
+	refuse(name, definition, "BF032",
 		"column \"c\" of table \"public.refused\" cannot be NOT NULL"
 		" at once",
 		"PostgreSQL would look for NULL in all rows, and let nobody"
 		" use the table meanwhile.",
 		"Give a constant default, or use backfill.plan_add_column(...,"
 		" fill => ..., not_null => true).");
+}
+
+/* What counts is the value that the rows get, not whether there is a default:
+ * one may be NULL, and a type may have its own. */
+static void test_refuses_not_null_without_a_value(void **state)
+{
+	(void)state;
+	refuse_not_null("not null", "integer NOT NULL");
+	refuse_not_null("not null 2", "integer NOT NULL DEFAULT nullif(1, 1)");
+	sql_exec(shop.app, "CREATE DOMAIN five AS integer DEFAULT 5");
+	add("domain_default", "five NOT NULL",
+		"ADD COLUMN c public.five NOT NULL");
 }
 
 static void test_refuses_constraints(void **state)
@@ -340,6 +351,11 @@ static void test_errors_of_the_server(void **state)
 		"syntax error at end of input", NULL, NULL);
 	refuse("no parenthesis", "integer) INHERITS (naive", "42601",
 		"syntax error at or near \")\"", NULL, NULL);
+	refuse("default column", "integer DEFAULT n", "0A000",
+		"cannot use column reference in DEFAULT expression", NULL,
+		NULL);
+	refuse("default query", "integer DEFAULT (SELECT 1)", "0A000",
+		"cannot use subquery in DEFAULT expression", NULL, NULL);
 	refuse("pseudo", "anyelement", "42P16",
 		"column \"c\" has pseudo-type anyelement", NULL, NULL);
 }
@@ -371,7 +387,7 @@ int main(void)
 		cmocka_unit_test(test_means_what_it_meant),
 		cmocka_unit_test(test_partitions_and_children),
 		cmocka_unit_test(test_refuses_to_rewrite),
-		cmocka_unit_test(test_refuses_not_null_alone),
+		cmocka_unit_test(test_refuses_not_null_without_a_value),
 		cmocka_unit_test(test_refuses_constraints),
 		cmocka_unit_test(test_refuses_more_than_a_column),
 		cmocka_unit_test(test_errors_of_the_server),
