@@ -85,6 +85,30 @@ $$;
 COMMENT ON FUNCTION backfill.column_form(oid, text) IS
 	'A column in the server''s own words: type and collation; and NOT NULL, DEFAULT and so on. NULL: no such column.';
 
+-- Its words depend on lc_messages.
+CREATE OR REPLACE FUNCTION backfill.constraint_refusals()
+RETURNS text[] LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	said text[];
+	word text;
+BEGIN
+	FOREACH word IN ARRAY ARRAY['UNIQUE', 'PRIMARY KEY', 'REFERENCES t'] LOOP
+		BEGIN
+			EXECUTE format('CREATE FOREIGN TABLE pg_temp.t (c integer %s)'
+				' SERVER backfill', word);
+			RAISE EXCEPTION USING ERRCODE = 'BF000';
+		EXCEPTION WHEN feature_not_supported THEN
+			said := said || SQLERRM;
+		END;
+	END LOOP;
+	RETURN said;
+END
+$$;
+COMMENT ON FUNCTION backfill.constraint_refusals() IS
+	'What the server says of the constraints that a foreign table cannot have.';
+
 -- Whether there is more in a definition than a column. With a comma ALTER
 -- TABLE would take "integer, DROP COLUMN id", and CREATE TABLE would take
 -- "integer, b text": neither takes what the other one does but for a column,
@@ -110,7 +134,8 @@ BEGIN
 			'backfill ' || pg_catalog.md5(table_name));
 		RAISE EXCEPTION USING ERRCODE = 'BF000';
 	EXCEPTION WHEN feature_not_supported THEN
-		has_constraint := true;
+		-- Also what a default may not hold, such as another column.
+		has_constraint := SQLERRM = ANY (backfill.constraint_refusals());
 	WHEN OTHERS THEN
 		-- A server of the name is missing, at the latest.
 		NULL;
@@ -198,8 +223,8 @@ BEGIN
 	WHERE t.attrelid = copy_oid AND t.attname = j.object_name;
 	cost := CASE
 		WHEN pg_relation_filenode(copy_oid) <> file_before THEN 'rewrite'
-		WHEN a.attnotnull AND (a.attgenerated <> '' OR NOT a.atthasdef)
-		THEN 'not null' END;
+		-- No value is kept for the rows that are there: they are read.
+		WHEN a.attnotnull AND NOT a.atthasmissing THEN 'not null' END;
 	RAISE EXCEPTION USING ERRCODE = 'BF000';
 EXCEPTION WHEN SQLSTATE 'BF000' THEN
 	NULL;
@@ -410,6 +435,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.column_table(backfill.jobs),
 	backfill.column_step(oid, text, text),
 	backfill.column_form(oid, text),
+	backfill.constraint_refusals(),
 	backfill.column_is_alone(text, text, text, text),
 	backfill.column_trial(backfill.jobs, oid),
 	backfill.step_add_column(backfill.jobs, jsonb),

@@ -192,7 +192,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.step_table(j);
+	table_oid CONSTANT oid := backfill.column_table(j);
 	wanted record := backfill.check_trial(j, table_oid);
 	s backfill.step;
 BEGIN
@@ -300,7 +300,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.step_table(j);
+	table_oid CONSTANT oid := backfill.column_table(j);
 	wanted record := backfill.foreign_key_trial(j, table_oid);
 	s backfill.step;
 BEGIN

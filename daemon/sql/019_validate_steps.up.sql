@@ -64,7 +64,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.step_table(j);
+	table_oid CONSTANT oid := backfill.column_table(j);
 	c pg_constraint;
 BEGIN
 	SELECT * INTO c FROM pg_constraint q
@@ -123,6 +123,22 @@ $$;
 COMMENT ON FUNCTION backfill.not_null_expression(oid, text) IS
 	'What a CHECK says, in the normal form, that proves that no row of the column is NULL.';
 
+CREATE OR REPLACE FUNCTION backfill.column_is_not_null(table_oid oid,
+	column_name text)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	-- Since version 18 a NOT NULL may be NOT VALID.
+	SELECT a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint c
+		WHERE c.conrelid = table_oid AND c.contype = 'n'
+			AND c.conkey = ARRAY[a.attnum] AND NOT c.convalidated)
+	FROM pg_attribute a
+	WHERE a.attrelid = table_oid AND a.attname = column_name
+		AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+COMMENT ON FUNCTION backfill.column_is_not_null(oid, text) IS
+	'Whether the column is NOT NULL, and all rows are known to be so; NULL: no such column.';
+
 -- In one ALTER TABLE the server would drop the constraint first, and read the
 -- table for want of a proof: so these are two statements, of one transaction.
 CREATE OR REPLACE FUNCTION backfill.step_set_not_null(j backfill.jobs,
@@ -131,24 +147,18 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.step_table(j);
+	table_oid CONSTANT oid := backfill.column_table(j);
 	proof CONSTANT text := backfill.not_null_expression(table_oid,
 		j.object_name);
 	tree CONSTANT oid[] := backfill.table_tree(table_oid);
-	is_not_null boolean;
+	is_not_null CONSTANT boolean := backfill.column_is_not_null(table_oid,
+		j.object_name);
 	named record;
 	unproven oid;
 	drops text;
 	s backfill.step;
 BEGIN
-	-- Since version 18 a NOT NULL may be NOT VALID.
-	SELECT a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint c
-		WHERE c.conrelid = table_oid AND c.contype = 'n'
-			AND c.conkey = ARRAY[a.attnum] AND NOT c.convalidated)
-	INTO is_not_null FROM pg_attribute a
-	WHERE a.attrelid = table_oid AND a.attname = j.object_name
-		AND a.attnum > 0 AND NOT a.attisdropped;
-	IF NOT FOUND THEN
+	IF is_not_null IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = '42703',
 			MESSAGE = format('column "%s" of table "%s" does not exist',
 				j.object_name, table_oid::regclass);
@@ -172,7 +182,9 @@ BEGIN
 		END IF;
 		SELECT t.id INTO unproven FROM unnest(tree) WITH ORDINALITY AS t(id, n)
 		JOIN pg_class r ON r.oid = t.id AND r.relkind = 'r'
-		WHERE NOT EXISTS (SELECT FROM pg_constraint c
+		-- The server reads no partition that is NOT NULL already.
+		WHERE NOT backfill.column_is_not_null(t.id, j.object_name)
+			AND NOT EXISTS (SELECT FROM pg_constraint c
 			WHERE c.conrelid = t.id AND c.contype = 'c' AND c.convalidated
 				AND pg_get_expr(c.conbin, c.conrelid) = proof)
 		ORDER BY t.n LIMIT 1;
@@ -218,6 +230,7 @@ GRANT EXECUTE ON FUNCTION backfill.type_name(oid),
 	backfill.foreign_key_orphans(oid),
 	backfill.step_validate_constraint(backfill.jobs, jsonb),
 	backfill.not_null_expression(oid, text),
+	backfill.column_is_not_null(oid, text),
 	backfill.step_set_not_null(backfill.jobs, jsonb)
 	TO backfill_submit;
 

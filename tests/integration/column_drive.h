@@ -4,6 +4,7 @@
 #define BACKFILL_TESTS_COLUMN_DRIVE_H
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmocka_all.h"
@@ -54,7 +55,8 @@ static inline int has_column(const char *table, const char *column)
 		table, column);
 }
 
-/* What of a table a refused job must leave as it was. */
+/* What of a table a refused job must leave as it was. Who keeps it while a job
+ * is waited for copies it: each look at the job takes a text of the ring. */
 static inline const char *column_table(const char *table)
 {
 	return sql_text(shop.db,

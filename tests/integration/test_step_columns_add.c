@@ -21,7 +21,7 @@ static void add(const char *table, const char *definition, const char *told)
 
 static void test_adds(void **state)
 {
-	const char *before;
+	int64_t before;
 
 	(void)state;
 	add("bare", "text", "ADD COLUMN c text");
@@ -30,12 +30,12 @@ static void test_adds(void **state)
 		job_events("bare"), "submitted,started,step,succeeded");
 
 	make_table("filled");
-	before = sql_text(shop.db, "SELECT pg_relation_filenode('filled')");
+	before = sql_int(shop.db, "SELECT pg_relation_filenode('filled')");
 	column_submit("filled", "filled", "c", "integer NOT NULL DEFAULT 7;\n");
 	column_done("filled", "ADD COLUMN c integer NOT NULL DEFAULT 7");
 	assert_int_equal(sql_int(shop.app, "SELECT sum(c) FROM filled"), 70);
-	assert_string_equal(
-		sql_text(shop.db, "SELECT pg_relation_filenode('filled')"),
+	assert_int_equal(
+		sql_int(shop.db, "SELECT pg_relation_filenode('filled')"),
 		before);
 
 	add("stable", "timestamptz DEFAULT now() -- of the step",
@@ -96,11 +96,11 @@ static void test_made_by_the_job_itself(void **state)
 static void test_another_column_of_the_name(void **state)
 {
 	struct sql_failure failure;
-	const char *before;
+	char *before;
 
 	(void)state;
 	make_table("another");
-	before = column_table("another");
+	before = strdup(column_table("another"));
 	column_submit("another", "another", "n", "text COLLATE \"C\"");
 	job_fails("another", "BF034",
 		"column \"n\" of table \"public.another\" exists and is not"
@@ -109,6 +109,7 @@ static void test_another_column_of_the_name(void **state)
 		"Name another column in object_name, or change this one"
 		" first.");
 	assert_string_equal(column_table("another"), before);
+	free(before);
 	sql_fails(shop.db, &failure,
 		"SELECT s.way FROM backfill.jobs j, LATERAL"
 		" backfill.step_add_column(j, '{\"changed\": true}') s"
@@ -197,11 +198,12 @@ static void refuse(const char *name, const char *definition,
 	const char *sqlstate, const char *message, const char *detail,
 	const char *hint)
 {
-	const char *before = column_table("refused");
+	char *before = strdup(column_table("refused"));
 
 	column_submit(name, "refused", "c", definition);
 	job_fails(name, sqlstate, message, detail, hint);
 	assert_string_equal(column_table("refused"), before);
+	free(before);
 }
 
 static void refuse_rewrite(
@@ -248,16 +250,27 @@ static void test_refuses_to_rewrite(void **state)
 	refuse_rewrite("domain", "positive", "public.positive");
 }
 
-static void test_refuses_not_null_alone(void **state)
+static void refuse_not_null(const char *name, const char *definition)
 {
-	(void)state;
-	refuse("not null", "integer NOT NULL", "BF032",
+	refuse(name, definition, "BF032",
 		"column \"c\" of table \"public.refused\" cannot be NOT NULL"
 		" at once",
 		"PostgreSQL would look for NULL in all rows, and let nobody"
 		" use the table meanwhile.",
 		"Give a constant default, or use backfill.plan_add_column(...,"
 		" fill => ..., not_null => true).");
+}
+
+/* What counts is the value that the rows get, not whether there is a default:
+ * one may be NULL, and a type may have its own. */
+static void test_refuses_not_null_without_a_value(void **state)
+{
+	(void)state;
+	refuse_not_null("not null", "integer NOT NULL");
+	refuse_not_null("not null 2", "integer NOT NULL DEFAULT nullif(1, 1)");
+	sql_exec(shop.app, "CREATE DOMAIN five AS integer DEFAULT 5");
+	add("domain_default", "five NOT NULL",
+		"ADD COLUMN c public.five NOT NULL");
 }
 
 static void test_refuses_constraints(void **state)
@@ -340,6 +353,11 @@ static void test_errors_of_the_server(void **state)
 		"syntax error at end of input", NULL, NULL);
 	refuse("no parenthesis", "integer) INHERITS (naive", "42601",
 		"syntax error at or near \")\"", NULL, NULL);
+	refuse("default column", "integer DEFAULT n", "0A000",
+		"cannot use column reference in DEFAULT expression", NULL,
+		NULL);
+	refuse("default query", "integer DEFAULT (SELECT 1)", "0A000",
+		"cannot use subquery in DEFAULT expression", NULL, NULL);
 	refuse("pseudo", "anyelement", "42P16",
 		"column \"c\" has pseudo-type anyelement", NULL, NULL);
 }
@@ -371,7 +389,7 @@ int main(void)
 		cmocka_unit_test(test_means_what_it_meant),
 		cmocka_unit_test(test_partitions_and_children),
 		cmocka_unit_test(test_refuses_to_rewrite),
-		cmocka_unit_test(test_refuses_not_null_alone),
+		cmocka_unit_test(test_refuses_not_null_without_a_value),
 		cmocka_unit_test(test_refuses_constraints),
 		cmocka_unit_test(test_refuses_more_than_a_column),
 		cmocka_unit_test(test_errors_of_the_server),

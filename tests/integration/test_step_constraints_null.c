@@ -176,6 +176,36 @@ static void test_partitions_and_odd_names(void **state)
 	assert_string_equal(constraint("p_1", "C %I"), "(null)");
 }
 
+/* A partition that is NOT NULL already needs no proof: the server does not
+ * read it. */
+static void test_partition_that_is_so_already(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE mixed (id integer PRIMARY KEY, n integer)"
+		" PARTITION BY RANGE (id);"
+		"CREATE TABLE mixed_1 PARTITION OF mixed"
+		" FOR VALUES FROM (0) TO (10);"
+		"CREATE TABLE mixed_2 PARTITION OF mixed"
+		" FOR VALUES FROM (10) TO (20);"
+		"INSERT INTO mixed VALUES (1, 1), (11, NULL);"
+		"ALTER TABLE mixed_1 ALTER n SET NOT NULL;"
+		"ALTER TABLE mixed_2 ADD CONSTRAINT proof CHECK"
+		" (n IS NOT NULL) NOT VALID");
+	submit("mixed", "set_not_null", "mixed", "n", NULL);
+	job_fails("mixed", "BF032",
+		"no valid CHECK proves that column \"n\" of table"
+		" \"public.mixed_2\" is not NULL",
+		"SET NOT NULL would read the whole table under"
+		" AccessExclusiveLock.",
+		"SELECT backfill.plan_set_not_null('public.mixed', 'n');"
+		" makes and validates one first.");
+	lie("mixed_2", "proof");
+	retry("mixed");
+	assert_true(is_not_null("mixed", "n"));
+	assert_true(is_not_null("mixed_2", "n"));
+}
+
 /* From rows with NULL to NOT NULL, as the recipe goes. */
 static void test_recipe(void **state)
 {
@@ -204,6 +234,7 @@ int main(void)
 		cmocka_unit_test(test_definition_names_another),
 		cmocka_unit_test(test_composite_type),
 		cmocka_unit_test(test_partitions_and_odd_names),
+		cmocka_unit_test(test_partition_that_is_so_already),
 		cmocka_unit_test(test_recipe),
 	};
 
