@@ -152,15 +152,15 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" max_rows_per_second, max_replication_lag_ms,"
 		" is_schema_kind, definition, archive_table, archive_oid"
 		" FROM ");
-		work_add_call(&sql, "attach", fence);
-		text_add(&sql,
-			", (SELECT a.backend_start FROM "
-			"pg_catalog.pg_stat_get_activity("
-			"pg_catalog.pg_backend_pid()) a))");
-		work_add_text(r, &sql);
+	work_add_call(&sql, "attach", fence);
+	text_add(&sql,
+		", (SELECT a.backend_start FROM "
+		"pg_catalog.pg_stat_get_activity("
+		"pg_catalog.pg_backend_pid()) a))");
+	work_add_text(r, &sql);
 
-		pgc_add(r, "COMMIT");
-		return r;
+	pgc_add(r, "COMMIT");
+	return r;
 }
 
 static char *copy_text(const PGresult *result, int column)

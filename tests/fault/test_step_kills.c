@@ -156,11 +156,11 @@ static void submit(const struct recipe *r, const char *prefix)
 	assert_non_null(mark);
 	(void)snprintf(call, sizeof call, "%.*s'%s'%s", (int)before, r->call,
 		prefix, mark + strlen("'$'"));
-	sql_exec(shop.app, "SELECT backfill.%s", call);
+	/* Together: a claim that stands holds its job's row. */
 	sql_exec(shop.app,
-		"SELECT backfill.approve(id) FROM backfill.jobs"
-		" WHERE plan = '%s' AND hold",
-		prefix);
+		"SELECT backfill.%s; SELECT backfill.approve(id)"
+		" FROM backfill.jobs WHERE plan = '%s' AND hold",
+		call, prefix);
 }
 
 static void wait_plan(const char *prefix)
@@ -276,8 +276,8 @@ static void kill_at_each_boundary(const struct recipe *r, int is_down)
 
 	sql_exec(shop.app, "%s", TABLES_SQL);
 	arm(0);
-	(void)snprintf(name, sizeof name, "%s%s", r->name,
-		is_down ? "_down" : "");
+	(void)snprintf(
+		name, sizeof name, "%s%s", r->name, is_down ? "_down" : "");
 	submit(r, name);
 	wait_plan(name);
 	if (is_down) {
@@ -286,8 +286,8 @@ static void kill_at_each_boundary(const struct recipe *r, int is_down)
 	}
 	want_catalog = catalog();
 	want_rows = rows();
-	while (disturbed(r, boundary, boundary % 2, is_down, want_catalog,
-		want_rows)) {
+	while (disturbed(
+		r, boundary, boundary % 2, is_down, want_catalog, want_rows)) {
 		for (int i = 1; i < soak(); i++) {
 			(void)disturbed(r, boundary, (boundary + i) % 2,
 				is_down, want_catalog, want_rows);
