@@ -4,6 +4,7 @@
 #define BACKFILL_TESTS_COLUMN_DRIVE_H
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmocka_all.h"
@@ -54,10 +55,10 @@ static inline int has_column(const char *table, const char *column)
 		table, column);
 }
 
-/* What of a table a refused job must leave as it was. */
-static inline const char *column_table(const char *table)
+/* What of a table a refused job must leave as it was; the caller frees it. */
+static inline char *column_table(const char *table)
 {
-	return sql_text(shop.db,
+	return strdup(sql_text(shop.db,
 		"SELECT concat_ws(' ', pg_relation_filenode(c.oid), (SELECT"
 		" string_agg(format('%%s:%%s:%%s', a.attname, a.atttypid,"
 		" a.attnotnull), ' ' ORDER BY a.attnum) FROM pg_attribute a"
@@ -66,7 +67,16 @@ static inline const char *column_table(const char *table)
 		" FROM pg_class t JOIN pg_namespace n ON n.oid ="
 		" t.relnamespace WHERE n.nspname ~ '^pg_temp'))"
 		" FROM pg_class c WHERE c.oid = '%s'::regclass",
-		table);
+		table));
+}
+
+static inline void column_untouched(const char *table, char *before)
+{
+	char *after = column_table(table);
+
+	assert_string_equal(after, before);
+	free(after);
+	free(before);
 }
 
 #endif
