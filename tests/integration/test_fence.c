@@ -263,7 +263,7 @@ static void test_other_backend(void **state)
 		" 't_pkey'::regclass, '{5}', 5, NULL, NULL, 'public.t')",
 		(long long)job);
 	assert_failure(
-		&f, "BF010", "range 1 of job %J has another owner", "", "");
+		&f, "BF010", "range 1 of job %J has another owner", detail, "");
 	PQfinish(second);
 }
 
