@@ -236,13 +236,17 @@ cppcheck:
 
 manuals := $(wildcard conf/man/*.[1-8])
 units := $(wildcard systemd/*.service)
+examples := $(wildcard conf/examples/*)
 
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DATADIR)/backfilld/sql' \
+		'$(DESTDIR)$(DATADIR)/doc/backfilld/examples' \
 		'$(DESTDIR)$(SYSCONFDIR)/backfilld'
 	$(if $(strip $(programs)),install -m 755 $(programs) '$(DESTDIR)$(BINDIR)')
 	$(if $(scripts),install -m 644 $(scripts) \
 		'$(DESTDIR)$(DATADIR)/backfilld/sql')
+	$(if $(examples),install -m 644 $(examples) \
+		'$(DESTDIR)$(DATADIR)/doc/backfilld/examples')
 	@# A dsn may hold a password, so the file is its owner's alone.
 	test -e '$(DESTDIR)$(SYSCONFDIR)/backfilld/backfilld.yaml' || \
 		install -m 640 conf/backfilld.yaml \
@@ -264,7 +268,8 @@ install: all
 # The configuration is the operator's and stays.
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/backfilld' '$(DESTDIR)$(BINDIR)/backfillctl'
-	rm -rf '$(DESTDIR)$(DATADIR)/backfilld'
+	rm -rf '$(DESTDIR)$(DATADIR)/backfilld' \
+		'$(DESTDIR)$(DATADIR)/doc/backfilld'
 	$(foreach page,$(manuals),rm -f \
 		'$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir \
 		$(page))' &&) true

@@ -31,6 +31,9 @@ expected() {
 		[ ! -e "$file" ] ||
 			echo "./usr/share/backfilld/sql/${file##*/}"
 	done
+	for file in conf/examples/*; do
+		echo "./usr/share/doc/backfilld/examples/${file##*/}"
+	done
 	for file in conf/man/*.[1-8]; do
 		[ ! -e "$file" ] ||
 			echo "./usr/share/man/man${file##*.}/${file##*/}"

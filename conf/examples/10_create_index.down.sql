@@ -1,0 +1,3 @@
+-- Drops the index, CONCURRENTLY.
+
+SELECT backfill.plan_down('10_create_index');

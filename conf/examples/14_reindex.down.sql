@@ -1,0 +1,3 @@
+-- Nothing is to be taken back. The name is free for the next time.
+
+SELECT backfill.plan_down('14_reindex');

@@ -1,0 +1,3 @@
+-- Runs undo, together or not at all.
+
+SELECT backfill.plan_down('16_statements');
