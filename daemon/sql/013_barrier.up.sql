@@ -275,14 +275,24 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	runner integer;
+	patience interval := make_interval(secs => older_ms / 1000.0);
+	deadlock_timeout interval := current_setting('deadlock_timeout');
+	yields boolean;
 	told text;
 BEGIN
-	SELECT r.runner_pid INTO runner FROM backfill.ranges r
+	SELECT r.runner_pid, coalesce(j.lock_timeout, patience)
+	INTO runner, patience
+	FROM backfill.ranges r JOIN backfill.jobs j ON j.id = r.job_id
 	WHERE r.job_id = job AND r.owner = me AND r.epoch = with_epoch;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF010',
 			MESSAGE = format('job %s has another owner', job);
 	END IF;
+	-- An autovacuum yields to who has waited for deadlock_timeout, unless it
+	-- is to prevent wraparound: PostgreSQL docs, 25.1.6. Behind the waiters of
+	-- the weaker lock no reader or writer waits.
+	yields := wanted = 'ShareUpdateExclusiveLock'
+		OR patience > deadlock_timeout;
 	SELECT string_agg(h.told, '; ' ORDER BY h.at)
 		|| CASE WHEN max(h.of) > 5 THEN format('; and %s more', max(h.of) - 5)
 			ELSE '' END
@@ -305,16 +315,18 @@ BEGIN
 				AND backfill.locks_conflict(wanted, k.mode)) l
 		LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 		-- Of a session lock, no transaction tells the age.
-		WHERE a.xact_start IS NULL
-			OR a.xact_start < clock_timestamp()
-				- make_interval(secs => older_ms / 1000.0)) h
+		WHERE (a.xact_start IS NULL
+				OR a.xact_start < clock_timestamp() - patience)
+			AND NOT (yields AND coalesce(a.backend_type
+				= 'autovacuum worker', false)
+				AND a.query NOT LIKE '%(to prevent wraparound)')) h
 	WHERE h.at <= 5;
 	RETURN told;
 END
 $$;
 COMMENT ON FUNCTION backfill.lock_holders(bigint, bigint, bigint, oid[], text,
 	bigint) IS
-	'Who has held a lock on these tables for longer, for which the job''s runner would wait, and applications behind it: with role, state and age of the transaction. NULL: nobody. Raises BF010.';
+	'Who has held a lock on these tables for longer, or than the job''s own lock_timeout, for which the runner would wait, and applications behind it; not an autovacuum that yields to it: with role, state and age of the transaction. NULL: nobody. Raises BF010.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION

@@ -202,8 +202,11 @@ BEGIN
 	-- lock_timeout would end a build while it waits for old snapshots, and
 	-- leave an invalid index; who waits behind it are no readers or writers.
 	-- Nobody waits for what is only cleared away for longer than a minute.
+	-- So may a validation, for as long as an autovacuum takes to yield.
 	PERFORM set_config('lock_timeout', CASE WHEN j.kind LIKE '%index'
-		THEN '0' ELSE current_setting('lock_timeout') END, false),
+		THEN '0' ELSE ceil(1000 * extract(epoch FROM greatest(
+			current_setting('lock_timeout')::interval, 2 * current_setting(
+			'deadlock_timeout')::interval)))::text END, false),
 		set_config('statement_timeout', CASE WHEN leaving THEN '60000'
 			ELSE ceil(coalesce(1000 * extract(epoch
 				FROM j.statement_timeout), 0))::text END, false);

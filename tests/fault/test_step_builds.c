@@ -256,6 +256,72 @@ static void test_held_for_standbys(void **state)
 	finish("held");
 }
 
+/* An autovacuum that would take minutes, and yields to who waits a second. */
+static void start_autovacuum(const char *name)
+{
+	sql_exec(shop.db, "ALTER SYSTEM SET autovacuum_naptime = 1");
+	sql_exec(shop.db, "SELECT pg_reload_conf()");
+	sql_exec(shop.app,
+		"CREATE TABLE %s (id bigint PRIMARY KEY, n integer) WITH"
+		" (autovacuum_vacuum_cost_delay = 100,"
+		" autovacuum_vacuum_cost_limit = 1,"
+		" autovacuum_vacuum_threshold = 1,"
+		" autovacuum_vacuum_insert_threshold = -1,"
+		" autovacuum_enabled = false);"
+		"INSERT INTO %s SELECT g, g FROM generate_series(1, 100000) g;"
+		"UPDATE %s SET n = n + 1 WHERE id %% 2 = 0;"
+		"ALTER TABLE %s RESET (autovacuum_enabled)",
+		name, name, name, name);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum v"
+		" JOIN pg_stat_activity a USING (pid)"
+		" WHERE v.relid = '%s'::regclass AND a.xact_start <"
+		" clock_timestamp() - '1 second'::interval)",
+		name);
+}
+
+static void assert_yielded(const char *name)
+{
+	job_wait(name, "succeeded");
+	assert_false(sql_true(shop.db,
+		"SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum v"
+		" JOIN pg_stat_activity a USING (pid) JOIN backfill.jobs j"
+		" ON a.xact_start < j.started_at"
+		" WHERE v.relid = '%s'::regclass AND j.name = '%s')",
+		name, name));
+}
+
+static void test_autovacuum_yields_to_a_build(void **state)
+{
+	(void)state;
+	sql_exec(old, "COMMIT");
+	start_autovacuum("vacuumed");
+	sql_exec(shop.app,
+		"INSERT INTO backfill.jobs (name, kind, target, object_name,"
+		" definition) VALUES ('vacuumed', 'create_index', 'vacuumed',"
+		" 'vacuumed_n_idx', '(n)')");
+	assert_yielded("vacuumed");
+}
+
+static void test_autovacuum_yields_to_patience(void **state)
+{
+	(void)state;
+	sql_exec(old, "COMMIT");
+	start_autovacuum("patient");
+	sql_exec(shop.app,
+		"INSERT INTO backfill.jobs (name, kind, target, definition)"
+		" VALUES ('patient', 'ddl', 'patient',"
+		" 'ALTER TABLE patient ADD COLUMN a text')");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT reason ~ '^waits for a lock: pid [0-9]+ .* holds"
+		" ShareUpdateExclusiveLock on public.patient$'"
+		" FROM backfill.jobs WHERE name = 'patient'");
+	sql_exec(shop.app,
+		"UPDATE backfill.jobs SET lock_timeout = '3 seconds'"
+		" WHERE name = 'patient'");
+	assert_yielded("patient");
+}
+
 int main(void)
 {
 #define BUILD_TEST(test)                                                       \
@@ -269,6 +335,8 @@ int main(void)
 		BUILD_TEST(test_stop),
 		BUILD_TEST(test_pause),
 		BUILD_TEST(test_held_for_standbys),
+		BUILD_TEST(test_autovacuum_yields_to_a_build),
+		BUILD_TEST(test_autovacuum_yields_to_patience),
 	};
 
 	return cmocka_run_group_tests(tests, start, shop_stop);
