@@ -268,7 +268,7 @@ static void start_autovacuum(const char *name)
 		" autovacuum_vacuum_threshold = 1,"
 		" autovacuum_vacuum_insert_threshold = -1,"
 		" autovacuum_enabled = false);"
-		"INSERT INTO %s SELECT g, g FROM generate_series(1, 100000) g;"
+		"INSERT INTO %s SELECT g, g FROM generate_series(1, 400000) g;"
 		"UPDATE %s SET n = n + 1 WHERE id %% 2 = 0;"
 		"ALTER TABLE %s RESET (autovacuum_enabled)",
 		name, name, name, name);
