@@ -316,6 +316,11 @@ static void test_autovacuum_yields_to_patience(void **state)
 		"SELECT reason ~ '^waits for a lock: pid [0-9]+ .* holds"
 		" ShareUpdateExclusiveLock on public.patient$'"
 		" FROM backfill.jobs WHERE name = 'patient'");
+	/* Older than that patience: it is not queued behind for its youth. */
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity"
+		" WHERE backend_type = 'autovacuum worker'"
+		" AND xact_start < clock_timestamp() - '4 seconds'::interval)");
 	sql_exec(shop.app,
 		"UPDATE backfill.jobs SET lock_timeout = '3 seconds'"
 		" WHERE name = 'patient'");
