@@ -164,11 +164,12 @@ BEGIN
 			MESSAGE = format('job %s, which is to be taken back, is still'
 				' being stopped', undone);
 	END IF;
-	RETURN coalesce(r.notes->'changed', 'false') <> 'true';
+	RETURN coalesce(r.notes->'changed', 'false') <> 'true'
+		OR coalesce(r.notes->'was_so', 'false') = 'true';
 END
 $$;
 COMMENT ON FUNCTION backfill.is_undone_in_vain(bigint) IS
-	'Whether the job takes back one that changed nothing. Raises 55P03 while that one is still at work.';
+	'Whether the job takes back one that changed nothing, or found what it was to make. Raises 55P03 while that one is still at work.';
 
 CREATE OR REPLACE FUNCTION backfill.warn_step(job bigint, range integer,
 	with_epoch bigint, warnings text)

@@ -49,10 +49,41 @@ static void test_there_and_back(void **state)
 	assert_string_equal(fillfactor(), "(null)");
 }
 
+static void take_back(const char *plan)
+{
+	sql_exec(shop.app, "SELECT backfill.plan_down('%s')", plan);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT bool_and(state IN ('succeeded', 'failed'))"
+		" FROM backfill.jobs WHERE plan = '%s'",
+		plan);
+}
+
+/* What was so before the plan stays so. */
+static void test_not_null_before(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE before (id int PRIMARY KEY, n int NOT NULL);"
+		"INSERT INTO before VALUES (1, 1);"
+		"SELECT backfill.plan_set_not_null('before', 'n',"
+		" prefix => 'before')");
+	job_wait("before.3_not_null", "succeeded");
+	take_back("before");
+	assert_true(sql_true(shop.db,
+		"SELECT attnotnull FROM pg_attribute WHERE attname = 'n'"
+		" AND attrelid = 'public.before'::regclass"));
+	assert_int_equal(sql_int(shop.db,
+				 "SELECT count(*) FROM pg_constraint WHERE"
+				 " conrelid = 'public.before'::regclass AND"
+				 " contype = 'c'"),
+		0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_not_null_before),
 	};
 
 	return cmocka_run_group_tests(tests, shop_start, shop_stop);
