@@ -176,6 +176,13 @@ BEGIN
 		RETURN false;
 	END IF;
 	PERFORM backfill.run_statements(j, s);
+	IF j.kind = 'add_column' THEN
+		-- By its number it is known from one of the same name.
+		SELECT jsonb_build_object('column', jsonb_build_array(
+			a.attrelid::bigint, a.attnum)) INTO s.notes
+		FROM pg_attribute a WHERE a.attrelid = backfill.step_table(j)
+			AND a.attname = j.object_name AND NOT a.attisdropped;
+	END IF;
 	s.is_last := s.is_last AND NOT leaving;
 	PERFORM backfill.end_step(job, range, with_epoch, s.told,
 		coalesce(s.notes, '{}') || '{"changed": true}', s.is_last);

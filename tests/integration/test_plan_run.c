@@ -79,11 +79,51 @@ static void test_not_null_before(void **state)
 		0);
 }
 
+/* A column of the same name, with the values of somebody else. */
+static void test_column_made_anew(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE anew (id int PRIMARY KEY);"
+		"INSERT INTO anew VALUES (1);"
+		"SELECT backfill.plan_add_column('anew', 'c', 'int',"
+		" prefix => 'anew')");
+	job_wait("anew.1_add", "succeeded");
+	sql_exec(shop.app,
+		"ALTER TABLE anew DROP c; ALTER TABLE anew ADD c int;"
+		"UPDATE anew SET c = 7");
+	take_back("anew");
+	assert_true(sql_true(shop.db,
+		"SELECT concat_ws('|', error_sqlstate, error_message,"
+		" error_detail, error_hint) = 'BF036|column \"c\" of table"
+		" public.anew is not the one that job ' || undoes || ' added|It,"
+		" or the table, was made anew since.|Drop it by hand if it is"
+		" not needed; then retry the job.' FROM backfill.jobs"
+		" WHERE plan = 'anew' AND undoes IS NOT NULL"));
+	assert_int_equal(sql_int(shop.app, "SELECT c FROM anew"), 7);
+	sql_exec(shop.app,
+		"ALTER TABLE anew DROP c; SELECT backfill.retry(id)"
+		" FROM backfill.jobs WHERE plan = 'anew' AND undoes IS NOT NULL");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT bool_and(state = 'succeeded') FROM backfill.jobs"
+		" WHERE plan = 'anew'");
+	/* Its own one goes. */
+	sql_exec(shop.app,
+		"SELECT backfill.plan_add_column('anew', 'd', 'int',"
+		" prefix => 'own')");
+	job_wait("own.1_add", "succeeded");
+	take_back("own");
+	assert_false(sql_true(shop.db,
+		"SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'd'"
+		" AND attrelid = 'public.anew'::regclass)"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_not_null_before),
+		cmocka_unit_test(test_column_made_anew),
 	};
 
 	return cmocka_run_group_tests(tests, shop_start, shop_stop);
