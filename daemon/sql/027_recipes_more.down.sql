@@ -1,5 +1,6 @@
 DROP FUNCTION IF EXISTS backfill.plan_delete(text, text, text, text, name,
 	text);
+DROP FUNCTION IF EXISTS backfill.drop_archive(text);
 DROP FUNCTION IF EXISTS backfill.plan_archive(oid, text, text, text,
 	boolean);
 DROP FUNCTION IF EXISTS backfill.plan_ddl(text, text, text, text, name, text);

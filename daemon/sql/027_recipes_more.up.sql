@@ -337,6 +337,32 @@ $$;
 COMMENT ON FUNCTION backfill.plan_archive(oid, text, text, text, boolean) IS
 	'The archive''s name in full, and what makes it; NULL: it is there.';
 
+-- Whoever moved rows into it meanwhile has them nowhere else.
+CREATE OR REPLACE FUNCTION backfill.drop_archive(archive text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	id CONSTANT regclass := to_regclass(archive);
+	has_rows boolean;
+BEGIN
+	IF id IS NULL THEN
+		RETURN;
+	END IF;
+	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', id);
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s)', id) INTO has_rows;
+	IF has_rows THEN
+		RAISE EXCEPTION USING ERRCODE = '55000',
+			MESSAGE = format('archive table %s has rows', id),
+			DETAIL = 'They would be gone with it.',
+			HINT = 'Move them, then retry the job.';
+	END IF;
+	EXECUTE format('DROP TABLE %s', id);
+END
+$$;
+COMMENT ON FUNCTION backfill.drop_archive(text) IS
+	'Drops a table, if there is one of the name, that has no rows. Raises 55000.';
+
 CREATE OR REPLACE FUNCTION backfill.plan_delete(target text,
 	where_clause text, archive text DEFAULT NULL, prefix text DEFAULT NULL,
 	run_as name DEFAULT NULL,
@@ -361,7 +387,7 @@ BEGIN
 			deleted.id IS NULL);
 		IF deleted.id IS NULL THEN
 			made.definition := a.definition;
-			made.undo := 'DROP TABLE IF EXISTS ' || a.name;
+			made.undo := format('SELECT backfill.drop_archive(%L)', a.name);
 		END IF;
 		IF made.definition IS NOT NULL THEN
 			steps := steps || jsonb_build_object('word', 'archive',
@@ -391,6 +417,7 @@ GRANT EXECUTE ON FUNCTION
 	backfill.plan_reindex(text, text, text, name, text),
 	backfill.plan_ddl(text, text, text, text, name, text),
 	backfill.plan_archive(oid, text, text, text, boolean),
+	backfill.drop_archive(text),
 	backfill.plan_delete(text, text, text, text, name, text)
 	TO backfill_submit;
 

@@ -118,12 +118,44 @@ static void test_column_made_anew(void **state)
 		" AND attrelid = 'public.anew'::regclass)"));
 }
 
+/* Rows that somebody else has moved into the archive. */
+static void test_archive_with_rows(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE full_one (id int PRIMARY KEY);"
+		"INSERT INTO full_one VALUES (1);"
+		"SELECT backfill.plan_delete('full_one', 'id < 0', 'kept',"
+		" 'kept'); SELECT backfill.pause('kept.2_delete')");
+	job_wait("kept.1_archive", "succeeded");
+	sql_exec(shop.app, "INSERT INTO kept VALUES (7)");
+	sql_exec(shop.app, "SELECT backfill.plan_down('kept')");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT state = 'failed' FROM backfill.jobs"
+		" WHERE plan = 'kept' AND undoes IS NOT NULL");
+	assert_string_equal(
+		sql_text(shop.db,
+			"SELECT concat_ws('|', error_sqlstate, error_message,"
+			" error_detail, error_hint) FROM backfill.jobs"
+			" WHERE plan = 'kept' AND undoes IS NOT NULL"),
+		"55000|archive table public.kept has rows|They would be gone"
+		" with it.|Move them, then retry the job.");
+	assert_int_equal(sql_int(shop.app, "SELECT id FROM kept"), 7);
+	sql_exec(shop.app,
+		"DELETE FROM kept; SELECT backfill.retry(id)"
+		" FROM backfill.jobs WHERE plan = 'kept'"
+		" AND undoes IS NOT NULL");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT to_regclass('public.kept') IS NULL");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_not_null_before),
 		cmocka_unit_test(test_column_made_anew),
+		cmocka_unit_test(test_archive_with_rows),
 	};
 
 	return cmocka_run_group_tests(tests, shop_start, shop_stop);

@@ -101,8 +101,8 @@ static void test_undo_of_each_kind(void **state)
 		{ "plan_delete('users', 'n < 0', 'gone', 'p')",
 			"2_delete.undo|delete|shop.gone|WHERE true|"
 			"INTO shop.users|undoes 2\n"
-			"1_archive.undo|ddl|shop.users|DROP TABLE IF EXISTS"
-			" shop.gone|undoes 1|after 2" },
+			"1_archive.undo|ddl|shop.users|SELECT"
+			" backfill.drop_archive('shop.gone')|undoes 1|after 2" },
 		{ "plan_delete('users', 'n < 0', prefix => 'p')", "(null)" },
 	};
 
