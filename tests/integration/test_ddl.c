@@ -317,6 +317,22 @@ static void test_pause_and_resume(void **state)
 	job_wait("paused", "succeeded");
 }
 
+/* All is stopped while it waits: that is no failure of its own. */
+static void test_stop_all_and_start_all(void **state)
+{
+	(void)state;
+	make_table("halted");
+	sql_exec(other, "BEGIN; SELECT FROM halted; SELECT pg_sleep(0.6)");
+	submit("halted", "ALTER TABLE halted ADD COLUMN a text", "");
+	wait_reason("halted", "waits for a lock");
+	sql_exec(shop.db, "SELECT backfill.stop_all('enough')");
+	job_wait("halted", "queued");
+	sql_exec(other, "COMMIT");
+	assert_false(has_column("halted", "a"));
+	sql_exec(shop.db, "SELECT backfill.start_all()");
+	job_wait("halted", "succeeded");
+}
+
 /* One job at a time has a table, whatever it does. */
 static void test_one_job_per_table(void **state)
 {
@@ -350,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_rewrite_of_a_large_table_is_undone),
 		cmocka_unit_test(test_stranger_may_not),
 		cmocka_unit_test_teardown(test_pause_and_resume, let_go),
+		cmocka_unit_test_teardown(test_stop_all_and_start_all, let_go),
 		cmocka_unit_test_teardown(test_one_job_per_table, let_go),
 	};
 
