@@ -141,7 +141,8 @@ static void test_text_of_others_is_not_run(void **state)
 		"CREATE SEQUENCE shop.fired; CREATE FUNCTION shop.fire(varchar)"
 		" RETURNS boolean LANGUAGE sql AS 'SELECT"
 		" nextval(''shop.fired'') > 0'; CREATE DOMAIN shop.armed AS"
-		" varchar CHECK (shop.fire(VALUE))");
+		" varchar DEFAULT 'd' CHECK"
+		" (shop.fire(VALUE))");
 	sql_exec(stranger,
 		"INSERT INTO backfill.jobs (name, kind, target, object_name,"
 		" definition, plan) VALUES ('p.1_add', 'add_column',"
@@ -154,10 +155,22 @@ static void test_text_of_others_is_not_run(void **state)
 		"SELECT backfill.plan_rename_column('shop.users', 'email',"
 		" 'mail', prefix => 'p', run_as => 'app')");
 	sql_exec(app,
-		"CREATE TABLE a (id int PRIMARY KEY, v shop.armed)");
+		"CREATE TABLE a (id int PRIMARY KEY, v shop.armed DEFAULT 'e')");
 	sql_exec(db,
 		"SELECT backfill.plan_rename_column('shop.a', 'v', 'w',"
 		" prefix => 'q', run_as => 'app')");
+	/* A default of the table's is tried when its column is dropped. */
+	sql_exec(db,
+		"ALTER FUNCTION shop.fire STABLE; ALTER TABLE shop.users ADD"
+		" b boolean; ALTER TABLE shop.users ALTER b SET DEFAULT"
+		" shop.fire('x'); SELECT backfill.plan_drop_column("
+		"'shop.users', 'b', prefix => 'r', run_as => 'app'),"
+		" backfill.plan_drop_column('shop.a', 'v', prefix => 's',"
+		" run_as => 'app')");
+	assert_string_equal(
+		sql_text(db,
+			"SELECT undo FROM backfill.jobs WHERE plan = 'r'"),
+		"boolean");
 	assert_false(sql_true(db, "SELECT is_called FROM shop.fired"));
 	PQfinish(stranger);
 }
