@@ -85,7 +85,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	s backfill.step := backfill.next_step(job, range, pieces, leaving);
+	j backfill.jobs := backfill.my_job(job);
+	notes jsonb := backfill.my_notes(job, range);
 BEGIN
+	-- An index that gets the name from now on is somebody else's.
+	IF leaving AND s.way IS NULL AND j.kind = 'create_index'
+		AND notes ? 'attempts' AND NOT notes ? 'tree'
+		AND NOT EXISTS (SELECT FROM pg_index i
+			JOIN pg_class c ON c.oid = i.indexrelid
+			WHERE i.indrelid = j.target_oid AND c.relname = j.object_name)
+	THEN
+		PERFORM backfill.end_step(job, range, with_epoch, NULL,
+			'{"changed": false}', false);
+	END IF;
 	IF s.warnings IS NOT NULL THEN
 		PERFORM backfill.warn_step(job, range, with_epoch, s.warnings);
 	END IF;

@@ -149,6 +149,27 @@ static void test_archive_with_rows(void **state)
 		"SELECT to_regclass('public.kept') IS NULL");
 }
 
+/* What its failed build left is gone: an index of the name is not its own. */
+static void test_index_made_by_hand(void **state)
+{
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE hand (id int PRIMARY KEY, n int);"
+		"INSERT INTO hand VALUES (1, 0);"
+		"SELECT backfill.plan_create_index('hand', 'hand_idx',"
+		" '((1 / n))', 'hand')");
+	job_wait("hand.1_index", "failed");
+	assert_true(sql_true(
+		shop.db, "SELECT to_regclass('public.hand_idx') IS NULL"));
+	sql_exec(shop.app, "CREATE INDEX hand_idx ON hand (n)");
+	sql_exec(shop.app, "SELECT backfill.plan_down('hand')");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT state = 'succeeded' FROM backfill.jobs"
+		" WHERE plan = 'hand' AND undoes IS NOT NULL");
+	assert_true(sql_true(
+		shop.db, "SELECT to_regclass('public.hand_idx') IS NOT NULL"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +177,7 @@ int main(void)
 		cmocka_unit_test(test_not_null_before),
 		cmocka_unit_test(test_column_made_anew),
 		cmocka_unit_test(test_archive_with_rows),
+		cmocka_unit_test(test_index_made_by_hand),
 	};
 
 	return cmocka_run_group_tests(tests, shop_start, shop_stop);
