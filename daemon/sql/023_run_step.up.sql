@@ -112,15 +112,16 @@ COMMENT ON FUNCTION backfill.examine_step(bigint, integer, bigint, text[],
 -- A job of kind ddl may mean to rewrite a table; of a large one we know
 -- better.
 CREATE OR REPLACE FUNCTION backfill.files_of(tables oid[], kind text)
-RETURNS oid[] LANGUAGE sql STABLE
+RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT array_agg(pg_relation_filenode(t.id) ORDER BY t.id)
-	FROM unnest(tables) AS t(id) JOIN pg_class c ON c.oid = t.id
-	WHERE kind <> 'ddl' OR c.relpages > 1000
+	SELECT coalesce(jsonb_object_agg(c.oid, pg_relation_filenode(c.oid)),
+		'{}')
+	FROM pg_class c WHERE c.oid = ANY (tables)
+		AND (kind <> 'ddl' OR c.relpages > 1000)
 $$;
 COMMENT ON FUNCTION backfill.files_of(oid[], text) IS
-	'The files of the tables that a step may not rewrite: of ddl those of more than 1000 pages.';
+	'The files, by OID, of the tables that a step may not rewrite: of ddl those of more than 1000 pages.';
 
 -- The locks of all statements are waited for together no longer than for one,
 -- and, where one is held while another is waited for, no longer than until
@@ -136,7 +137,7 @@ DECLARE
 	detector_ms double precision := 450 * extract(epoch FROM
 		current_setting('deadlock_timeout')::interval);
 	began timestamptz := clock_timestamp();
-	files oid[] := backfill.files_of(s.lock_tables, j.kind);
+	files jsonb := backfill.files_of(s.lock_tables, j.kind);
 	left_ms double precision;
 	statement text;
 BEGIN
@@ -158,7 +159,11 @@ BEGIN
 		PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp',
 			true);
 	END LOOP;
-	IF backfill.files_of(s.lock_tables, j.kind) IS DISTINCT FROM files THEN
+	-- One that was dropped was not rewritten.
+	IF EXISTS (SELECT FROM jsonb_each_text(files) f
+		JOIN pg_class c ON c.oid = f.key::oid
+		WHERE pg_relation_filenode(c.oid) <> f.value::oid)
+	THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF032',
 			MESSAGE = format('%s rewrites table %s', s.told, j.target),
 			DETAIL = 'Nobody could have read or written it meanwhile; the step'

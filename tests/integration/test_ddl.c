@@ -283,6 +283,17 @@ static void test_rewrite_of_a_large_table_is_undone(void **state)
 		" undone.",
 		"Add a column without it, fill it by a job, then change the"
 		" default: see backfill.plan_add_column().");
+	/* To drop it is no rewrite, nor is to make known how large it is. */
+	sql_exec(shop.app,
+		"CREATE TABLE unknown (LIKE large); ALTER TABLE unknown SET"
+		" (autovacuum_enabled = off); INSERT INTO unknown SELECT *"
+		" FROM large");
+	submit("unknown", "ANALYZE unknown", "");
+	job_wait("unknown", "succeeded");
+	sql_exec(shop.app,
+		"INSERT INTO backfill.jobs (name, kind, target, definition)"
+		" VALUES ('drop', 'ddl', 'large', 'DROP TABLE large')");
+	job_wait("drop", "succeeded");
 	make_table("small");
 	submit("small", "ALTER TABLE small ALTER COLUMN n TYPE bigint", "");
 	job_wait("small", "succeeded");
