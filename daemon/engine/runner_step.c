@@ -198,8 +198,9 @@ static void on_alone_begun(
 		return;
 	}
 	statement = work_read_alone(request);
-	if (statement == NULL) {
-		/* It is not to be done any more. */
+	if (statement == NULL || r->stop_asked) {
+		/* It is not to be done any more; or the daemon stops, whose
+		 * cancel came between the two requests and met neither. */
 		well(r);
 		return;
 	}
