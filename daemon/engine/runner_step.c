@@ -49,7 +49,7 @@ static void well(struct runner *r)
 	runner_done(r, &ev);
 }
 
-/* First line of the callbacks. */
+/* First line of the callbacks, but for the examination's. */
 static int step_failed(struct runner *r, const struct pgc_request *request,
 	const struct err *e)
 {
@@ -72,7 +72,8 @@ static void on_examined(
 	struct work_examined found;
 	struct err failure;
 
-	if (step_failed(r, request, e)) {
+	r->failure_of_job = e != NULL && work_examine_failed_in_job(request);
+	if (runner_request_failed(r, e)) {
 		return;
 	}
 	if (work_read_examined(request, &found, &failure) != 0) {
@@ -197,8 +198,9 @@ static void on_alone_begun(
 		return;
 	}
 	statement = work_read_alone(request);
-	if (statement == NULL) {
-		/* It is not to be done any more. */
+	if (statement == NULL || r->stop_asked) {
+		/* It is not to be done any more; or the daemon stops, whose
+		 * cancel came between the two requests and met neither. */
 		well(r);
 		return;
 	}

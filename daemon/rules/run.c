@@ -90,7 +90,8 @@ static const struct sm_state actions[] = {
 	[RUN_PACE] = { "pace", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_PACE) |
 		SM_TO(RUN_BATCH) | SM_TO(RUN_SKIP_WINDOW) |
 		SM_TO(RUN_BATCH_HOLE) | SM_TO(RUN_DRAIN_HOLE) |
-		SM_TO(RUN_SET_ASIDE) | SM_TO(RUN_STEP) },
+		SM_TO(RUN_SET_ASIDE) | SM_TO(RUN_EXAMINE) |
+		SM_TO(RUN_STEP) },
 	[RUN_WAIT] = { "wait", SM_TO(RUN_DISCONNECT) | SM_TO(RUN_CONNECT) |
 		SM_TO(RUN_PACE) |
 		SM_TO(RUN_ATTACH) | SM_TO(RUN_PREFLIGHT) |
@@ -443,6 +444,6 @@ enum run_action run_step(struct run *r, const struct run_event *ev)
 	run_note_pace(r, ev);
 	next = decide(r, ev);
 	return next == RUN_PACE && ev->stopped_by != NULL
-		? run_release(r, ev->stopped_by)
+		? run_give_back(r, ev->stopped_by)
 		: next;
 }

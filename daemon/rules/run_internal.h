@@ -72,6 +72,8 @@ enum run_action run_on_step_done(struct run *r, const struct run_event *ev);
 enum run_action run_on_schema_error(
 	struct run *r, const struct run_event *ev, enum sqlstate_class class);
 int run_is_schema(enum run_action a);
+/* Release it, but first clear away what a step of the schema kinds left. */
+enum run_action run_give_back(struct run *r, const char *why);
 
 /* run_holes.c */
 

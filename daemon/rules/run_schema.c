@@ -78,7 +78,7 @@ static enum run_action fail(struct run *r, const struct err *e)
 	return clear_away(r, RUN_FAIL);
 }
 
-static enum run_action release(struct run *r, const char *why)
+enum run_action run_give_back(struct run *r, const char *why)
 {
 	(void)snprintf(r->schema.why, sizeof r->schema.why, "%s", why);
 	return clear_away(r, RUN_RELEASE);
@@ -210,7 +210,7 @@ static enum run_action on_timeout(struct run *r, const struct run_event *ev)
 	struct err e = *ev->error;
 
 	if (ev->stopped_by != NULL) {
-		return release(r, ev->stopped_by);
+		return run_give_back(r, ev->stopped_by);
 	}
 	if (ev->waiting != NULL || strcmp(e.sqlstate, "57014") != 0) {
 		return examine_again(r, ev);
@@ -268,7 +268,7 @@ enum run_action run_on_schema_error(
 		return on_error_in_leaving(r, ev, class);
 	}
 	if (class == SQLSTATE_STOPPED) {
-		return release(r, ev->error->message);
+		return run_give_back(r, ev->error->message);
 	}
 	if (run_current(r) == RUN_GUARD) {
 		return on_guard_error(r, ev, class);

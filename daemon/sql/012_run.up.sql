@@ -145,7 +145,7 @@ BEGIN
 	END IF;
 	SELECT q.on_residue, q.dry_run, q.kind INTO j FROM backfill.jobs q
 	WHERE q.id = job;
-	SELECT sum(r.rows_done), sum(r.residue), bool_or(r.notes ? 'changed')
+	SELECT sum(r.rows_done), sum(r.residue), bool_or(r.notes->'changed' = 'true')
 	INTO done, late, changed
 	FROM backfill.ranges r WHERE r.job_id = job;
 	SELECT count(*) INTO bad FROM backfill.row_errors e

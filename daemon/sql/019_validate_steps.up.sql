@@ -216,6 +216,8 @@ BEGIN
 	IF is_not_null THEN
 		s.statements := ARRAY[drops];
 		s.told := format('DROP CONSTRAINT %I', named.conname);
+		-- That it is NOT NULL is not to be taken back.
+		s.notes := '{"was_so": true}';
 	ELSIF drops IS NOT NULL THEN
 		s.statements := s.statements || drops;
 	END IF;

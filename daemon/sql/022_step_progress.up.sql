@@ -149,7 +149,8 @@ RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	undone bigint := (backfill.my_job(job)).undoes;
+	j backfill.jobs := backfill.my_job(job);
+	undone bigint := j.undoes;
 	r backfill.ranges;
 BEGIN
 	IF undone IS NULL THEN
@@ -164,11 +165,29 @@ BEGIN
 			MESSAGE = format('job %s, which is to be taken back, is still'
 				' being stopped', undone);
 	END IF;
-	RETURN coalesce(r.notes->'changed', 'false') <> 'true';
+	IF coalesce(r.notes->'changed', 'false') <> 'true'
+		OR coalesce(r.notes->'was_so', 'false') = 'true'
+	THEN
+		RETURN true;
+	END IF;
+	IF j.kind = 'drop_column' AND r.notes ? 'column' AND EXISTS (
+		SELECT FROM pg_attribute a
+		WHERE a.attrelid = coalesce(j.target_oid, to_regclass(j.target))
+			AND a.attname = j.object_name AND NOT a.attisdropped
+			AND jsonb_build_array(a.attrelid::bigint, a.attnum)
+				<> r.notes->'column')
+	THEN
+		RAISE EXCEPTION USING ERRCODE = 'BF036',
+			MESSAGE = format('column "%s" of table %s is not the one that job'
+				' %s added', j.object_name, j.target, undone),
+			DETAIL = 'It, or the table, was made anew since.',
+			HINT = 'Drop it by hand if it is not needed; then retry the job.';
+	END IF;
+	RETURN false;
 END
 $$;
 COMMENT ON FUNCTION backfill.is_undone_in_vain(bigint) IS
-	'Whether the job takes back one that changed nothing. Raises 55P03 while that one is still at work.';
+	'Whether the job takes back one that changed nothing, or found what it was to make. Raises 55P03 while that one is still at work, BF036 when the column that it added is another one by now.';
 
 CREATE OR REPLACE FUNCTION backfill.warn_step(job bigint, range integer,
 	with_epoch bigint, warnings text)

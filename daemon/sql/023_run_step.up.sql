@@ -85,7 +85,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	s backfill.step := backfill.next_step(job, range, pieces, leaving);
+	j backfill.jobs := backfill.my_job(job);
+	notes jsonb := backfill.my_notes(job, range);
 BEGIN
+	-- An index that gets the name from now on is somebody else's.
+	IF leaving AND s.way IS NULL AND j.kind = 'create_index'
+		AND notes ? 'attempts' AND NOT notes ? 'tree'
+		AND NOT EXISTS (SELECT FROM pg_index i
+			JOIN pg_class c ON c.oid = i.indexrelid
+			WHERE i.indrelid = j.target_oid AND c.relname = j.object_name)
+	THEN
+		PERFORM backfill.end_step(job, range, with_epoch, NULL,
+			'{"changed": false}', false);
+	END IF;
 	IF s.warnings IS NOT NULL THEN
 		PERFORM backfill.warn_step(job, range, with_epoch, s.warnings);
 	END IF;
@@ -100,15 +112,16 @@ COMMENT ON FUNCTION backfill.examine_step(bigint, integer, bigint, text[],
 -- A job of kind ddl may mean to rewrite a table; of a large one we know
 -- better.
 CREATE OR REPLACE FUNCTION backfill.files_of(tables oid[], kind text)
-RETURNS oid[] LANGUAGE sql STABLE
+RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT array_agg(pg_relation_filenode(t.id) ORDER BY t.id)
-	FROM unnest(tables) AS t(id) JOIN pg_class c ON c.oid = t.id
-	WHERE kind <> 'ddl' OR c.relpages > 1000
+	SELECT coalesce(jsonb_object_agg(c.oid, pg_relation_filenode(c.oid)),
+		'{}')
+	FROM pg_class c WHERE c.oid = ANY (tables)
+		AND (kind <> 'ddl' OR c.relpages > 1000)
 $$;
 COMMENT ON FUNCTION backfill.files_of(oid[], text) IS
-	'The files of the tables that a step may not rewrite: of ddl those of more than 1000 pages.';
+	'The files, by OID, of the tables that a step may not rewrite: of ddl those of more than 1000 pages.';
 
 -- The locks of all statements are waited for together no longer than for one,
 -- and, where one is held while another is waited for, no longer than until
@@ -124,7 +137,7 @@ DECLARE
 	detector_ms double precision := 450 * extract(epoch FROM
 		current_setting('deadlock_timeout')::interval);
 	began timestamptz := clock_timestamp();
-	files oid[] := backfill.files_of(s.lock_tables, j.kind);
+	files jsonb := backfill.files_of(s.lock_tables, j.kind);
 	left_ms double precision;
 	statement text;
 BEGIN
@@ -146,7 +159,11 @@ BEGIN
 		PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp',
 			true);
 	END LOOP;
-	IF backfill.files_of(s.lock_tables, j.kind) IS DISTINCT FROM files THEN
+	-- One that was dropped was not rewritten.
+	IF EXISTS (SELECT FROM jsonb_each_text(files) f
+		JOIN pg_class c ON c.oid = f.key::oid
+		WHERE pg_relation_filenode(c.oid) <> f.value::oid)
+	THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF032',
 			MESSAGE = format('%s rewrites table %s', s.told, j.target),
 			DETAIL = 'Nobody could have read or written it meanwhile; the step'
@@ -176,6 +193,13 @@ BEGIN
 		RETURN false;
 	END IF;
 	PERFORM backfill.run_statements(j, s);
+	IF j.kind = 'add_column' THEN
+		-- By its number it is known from one of the same name.
+		SELECT jsonb_build_object('column', jsonb_build_array(
+			a.attrelid::bigint, a.attnum)) INTO s.notes
+		FROM pg_attribute a WHERE a.attrelid = backfill.step_table(j)
+			AND a.attname = j.object_name AND NOT a.attisdropped;
+	END IF;
 	s.is_last := s.is_last AND NOT leaving;
 	PERFORM backfill.end_step(job, range, with_epoch, s.told,
 		coalesce(s.notes, '{}') || '{"changed": true}', s.is_last);

@@ -4,6 +4,7 @@ DROP FUNCTION IF EXISTS backfill.plan_job(backfill.jobs, text, boolean,
 DROP FUNCTION IF EXISTS backfill.plan_compare(backfill.jobs, backfill.jobs,
 	boolean);
 DROP FUNCTION IF EXISTS backfill.plan_differs(text, text);
+DROP FUNCTION IF EXISTS backfill.plan_is_going(text, text, text);
 DROP FUNCTION IF EXISTS backfill.plan_known(text, text);
 DROP FUNCTION IF EXISTS backfill.plan_rewrites(text, text, text);
 DROP FUNCTION IF EXISTS backfill.plan_object_name(text, text);

@@ -166,6 +166,21 @@ $$;
 COMMENT ON FUNCTION backfill.plan_known(text, text) IS
 	'The step of a plan that was made before; NULL: there is none.';
 
+-- What is there as yet will not be when the recipe's jobs run.
+CREATE OR REPLACE FUNCTION backfill.plan_is_going(prefix text, how text,
+	what text)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM backfill.jobs j
+		WHERE j.plan = prefix AND j.undoes IS NOT NULL
+			AND j.state IN ('queued', 'running', 'paused')
+			AND j.kind = how
+			AND coalesce(j.object_name, j.definition) = what)
+$$;
+COMMENT ON FUNCTION backfill.plan_is_going(text, text, text) IS
+	'Whether an older plan of the prefix is still to be taken back by a job of this kind and object, or definition.';
+
 CREATE OR REPLACE FUNCTION backfill.plan_differs(plan text, why text)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -317,7 +332,8 @@ GRANT EXECUTE ON FUNCTION backfill.plan_table(text, text, boolean),
 	backfill.plan_check_text(text, text, boolean),
 	backfill.plan_object_name(text, text),
 	backfill.plan_rewrites(text, text, text),
-	backfill.plan_known(text, text), backfill.plan_differs(text, text),
+	backfill.plan_known(text, text),
+	backfill.plan_is_going(text, text, text), backfill.plan_differs(text, text),
 	backfill.plan_compare(backfill.jobs, backfill.jobs, boolean),
 	backfill.plan_job(backfill.jobs, text, boolean, boolean),
 	backfill.plan_jobs(text, text, jsonb, name, text)

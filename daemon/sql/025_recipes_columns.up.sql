@@ -133,6 +133,24 @@ COMMENT ON FUNCTION backfill.plan_set_not_null(text, text, text, text, name,
 	text) IS
 	'Makes a column NOT NULL without reading the table under a lock that keeps others out; first fills it where it is NULL, if fill (an expression) is given. Returns the ids of the jobs. Raises BF035.';
 
+-- A trial runs a default that is not volatile, with the caller's rights.
+CREATE OR REPLACE FUNCTION backfill.plan_default_is_code_of_others(
+	table_id oid, number smallint)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM pg_class c
+		JOIN pg_attrdef f ON f.adrelid = c.oid AND f.adnum = number
+		JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass
+			AND d.objid = f.oid
+		WHERE c.oid = table_id
+			AND pg_get_userbyid(c.relowner) <> current_user
+			AND d.refclassid IN ('pg_proc'::regclass,
+				'pg_operator'::regclass, 'pg_type'::regclass))
+$$;
+COMMENT ON FUNCTION backfill.plan_default_is_code_of_others(oid, smallint) IS
+	'Whether a default calls what is not the server''s own, on a table of another role.';
+
 CREATE OR REPLACE FUNCTION backfill.plan_drop_column(target text,
 	"column" text, prefix text DEFAULT NULL, run_as name DEFAULT NULL,
 	search_path text DEFAULT pg_catalog.current_setting('search_path'))
@@ -143,6 +161,7 @@ DECLARE
 	t record := backfill.plan_table(target, search_path, true);
 	known backfill.jobs;
 	c record;
+	is_strange boolean;
 	undo text;
 BEGIN
 	PERFORM backfill.plan_check_text('column', "column", true);
@@ -152,15 +171,19 @@ BEGIN
 	IF known.id IS NULL THEN
 		c := backfill.plan_column(t.id, "column");
 		undo := c.type;
+		is_strange := backfill.plan_default_is_code_of_others(t.id,
+			c.number);
 		-- To give it back, too, must not rewrite the table.
 		IF c.made_by IS NOT NULL OR c.default_text IS NOT NULL
-			AND backfill.plan_rewrites(c.type, c.default_text,
-				'pg_catalog, pg_temp')
+			AND (is_strange OR backfill.plan_rewrites(c.type,
+				c.default_text, 'pg_catalog, pg_temp'))
 		THEN
 			RAISE NOTICE USING MESSAGE = format('plan_down() will give back'
 				' column "%s" without what makes its values', "column"),
 				DETAIL = coalesce('It is ' || c.made_by || '.',
-					format('Its default, %s, would rewrite the table.',
+					format(CASE WHEN is_strange
+					THEN 'Its default, %s, is code of another role.'
+					ELSE 'Its default, %s, would rewrite the table.' END,
 					c.default_text));
 		ELSIF c.default_text IS NOT NULL THEN
 			undo := format('%s%s DEFAULT %s', c.type, CASE
@@ -184,6 +207,7 @@ GRANT EXECUTE ON FUNCTION
 	backfill.plan_add_column(text, text, text, text, text, boolean, text,
 		name, text),
 	backfill.plan_set_not_null(text, text, text, text, name, text),
+	backfill.plan_default_is_code_of_others(oid, smallint),
 	backfill.plan_drop_column(text, text, text, name, text)
 	TO backfill_submit;
 

@@ -1,7 +1,8 @@
 DROP FUNCTION IF EXISTS backfill.plan_delete(text, text, text, text, name,
 	text);
+DROP FUNCTION IF EXISTS backfill.drop_archive(text);
 DROP FUNCTION IF EXISTS backfill.plan_archive(oid, text, text, text,
-	boolean);
+	boolean, text);
 DROP FUNCTION IF EXISTS backfill.plan_ddl(text, text, text, text, name, text);
 DROP FUNCTION IF EXISTS backfill.plan_reindex(text, text, text, name, text);
 DROP FUNCTION IF EXISTS backfill.plan_drop_index(text, text, text, name, text);

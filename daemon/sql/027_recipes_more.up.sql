@@ -115,7 +115,8 @@ BEGIN
 		THEN (backfill.plan_known(prefix, 'add')).id IS NOT NULL
 		ELSE NOT EXISTS (SELECT FROM pg_attribute a
 			WHERE a.attrelid = t.id AND a.attname = "column"
-			AND a.attnum > 0 AND NOT a.attisdropped) END)
+			AND a.attnum > 0 AND NOT a.attisdropped)
+		OR backfill.plan_is_going(prefix, 'drop_column', "column") END)
 	THEN
 		steps := steps || jsonb_build_object('word', 'add',
 			'kind', 'add_column', 'object_name', "column",
@@ -140,7 +141,9 @@ BEGIN
 			JOIN pg_am m ON m.oid = x.relam
 			WHERE i.indrelid = t.id AND a.attname = "column"
 			AND i.indisvalid AND i.indpred IS NULL
-			AND m.amname IN ('btree', 'hash')) END)
+			AND m.amname IN ('btree', 'hash')
+			AND NOT backfill.plan_is_going(prefix, 'drop_index',
+				x.relname)) END)
 	THEN
 		steps := steps || jsonb_build_object('word', 'index',
 			'kind', 'create_index',
@@ -293,7 +296,7 @@ COMMENT ON FUNCTION backfill.plan_ddl(text, text, text, text, name, text) IS
 -- those back, too.
 CREATE OR REPLACE FUNCTION backfill.plan_archive(table_id oid,
 	table_name text, archive text, path text, is_new boolean,
-	OUT name text, OUT definition text)
+	prefix text, OUT name text, OUT definition text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -310,7 +313,9 @@ BEGIN
 	SELECT format('%I.%I', n.nspname, c.relname) INTO name
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.oid = id;
-	IF FOUND THEN
+	IF FOUND AND NOT backfill.plan_is_going(prefix, 'ddl',
+		format('SELECT backfill.drop_archive(%L)', name))
+	THEN
 		IF is_new THEN
 			RAISE NOTICE USING
 				MESSAGE = format('table %s exists already', name),
@@ -319,8 +324,8 @@ BEGIN
 		RETURN;
 	END IF;
 
-	name := CASE cardinality(parts)
-		WHEN 1 THEN format('%I.%I', here, parts[1])
+	name := CASE WHEN id IS NOT NULL THEN name
+		WHEN cardinality(parts) = 1 THEN format('%I.%I', here, parts[1])
 		ELSE (SELECT string_agg(quote_ident(p), '.' ORDER BY n)
 			FROM unnest(parts) WITH ORDINALITY AS u(p, n)) END;
 	SELECT ', PRIMARY KEY (' || string_agg(quote_ident(a.attname), ', '
@@ -334,8 +339,34 @@ BEGIN
 		table_name, key);
 END
 $$;
-COMMENT ON FUNCTION backfill.plan_archive(oid, text, text, text, boolean) IS
+COMMENT ON FUNCTION backfill.plan_archive(oid, text, text, text, boolean, text) IS
 	'The archive''s name in full, and what makes it; NULL: it is there.';
+
+-- Whoever moved rows into it meanwhile has them nowhere else.
+CREATE OR REPLACE FUNCTION backfill.drop_archive(archive text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	id CONSTANT regclass := to_regclass(archive);
+	has_rows boolean;
+BEGIN
+	IF id IS NULL THEN
+		RETURN;
+	END IF;
+	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', id);
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s)', id) INTO has_rows;
+	IF has_rows THEN
+		RAISE EXCEPTION USING ERRCODE = '55000',
+			MESSAGE = format('archive table %s has rows', id),
+			DETAIL = 'They would be gone with it.',
+			HINT = 'Move them, then retry the job.';
+	END IF;
+	EXECUTE format('DROP TABLE %s', id);
+END
+$$;
+COMMENT ON FUNCTION backfill.drop_archive(text) IS
+	'Drops a table, if there is one of the name, that has no rows. Raises 55000.';
 
 CREATE OR REPLACE FUNCTION backfill.plan_delete(target text,
 	where_clause text, archive text DEFAULT NULL, prefix text DEFAULT NULL,
@@ -358,10 +389,10 @@ BEGIN
 	IF archive IS NOT NULL THEN
 		made := backfill.plan_known(prefix, 'archive');
 		a := backfill.plan_archive(t.id, t.name, archive, search_path,
-			deleted.id IS NULL);
+			deleted.id IS NULL, prefix);
 		IF deleted.id IS NULL THEN
 			made.definition := a.definition;
-			made.undo := 'DROP TABLE IF EXISTS ' || a.name;
+			made.undo := format('SELECT backfill.drop_archive(%L)', a.name);
 		END IF;
 		IF made.definition IS NOT NULL THEN
 			steps := steps || jsonb_build_object('word', 'archive',
@@ -390,7 +421,8 @@ GRANT EXECUTE ON FUNCTION
 	backfill.plan_drop_index(text, text, text, name, text),
 	backfill.plan_reindex(text, text, text, name, text),
 	backfill.plan_ddl(text, text, text, text, name, text),
-	backfill.plan_archive(oid, text, text, text, boolean),
+	backfill.plan_archive(oid, text, text, text, boolean, text),
+	backfill.drop_archive(text),
 	backfill.plan_delete(text, text, text, text, name, text)
 	TO backfill_submit;
 

@@ -184,6 +184,11 @@ struct pgc_request *work_alone(const char *statement, uint64_t deadline_ms)
 	return r;
 }
 
+int work_examine_failed_in_job(const struct pgc_request *r)
+{
+	return pgc_failed_at(r) >= EXAMINE_FOUND;
+}
+
 int work_step_failed_in_job(const struct pgc_request *r)
 {
 	return pgc_failed_at(r) >= DO_STEP;

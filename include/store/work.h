@@ -182,8 +182,10 @@ const char *work_read_alone(const struct pgc_request *r);
 struct pgc_request *work_alone(const char *statement, uint64_t deadline_ms);
 
 /* Whether what failed is the statement that runs the job's own code: of
- * work_alone() it always is. */
+ * work_alone() it always is. What work_examine() sends has a place of its
+ * own for it. */
 int work_step_failed_in_job(const struct pgc_request *r);
+int work_examine_failed_in_job(const struct pgc_request *r);
 
 /* After an error within a transaction. */
 struct pgc_request *work_rollback(void);

@@ -283,6 +283,17 @@ static void test_rewrite_of_a_large_table_is_undone(void **state)
 		" undone.",
 		"Add a column without it, fill it by a job, then change the"
 		" default: see backfill.plan_add_column().");
+	/* To drop it is no rewrite, nor is to make known how large it is. */
+	sql_exec(shop.app,
+		"CREATE TABLE unknown (LIKE large); ALTER TABLE unknown SET"
+		" (autovacuum_enabled = off); INSERT INTO unknown SELECT *"
+		" FROM large");
+	submit("unknown", "ANALYZE unknown", "");
+	job_wait("unknown", "succeeded");
+	sql_exec(shop.app,
+		"INSERT INTO backfill.jobs (name, kind, target, definition)"
+		" VALUES ('drop', 'ddl', 'large', 'DROP TABLE large')");
+	job_wait("drop", "succeeded");
 	make_table("small");
 	submit("small", "ALTER TABLE small ALTER COLUMN n TYPE bigint", "");
 	job_wait("small", "succeeded");
@@ -315,6 +326,22 @@ static void test_pause_and_resume(void **state)
 	assert_false(has_column("paused", "a"));
 	sql_exec(shop.app, "SELECT backfill.resume('paused')");
 	job_wait("paused", "succeeded");
+}
+
+/* All is stopped while it waits: that is no failure of its own. */
+static void test_stop_all_and_start_all(void **state)
+{
+	(void)state;
+	make_table("halted");
+	sql_exec(other, "BEGIN; SELECT FROM halted; SELECT pg_sleep(0.6)");
+	submit("halted", "ALTER TABLE halted ADD COLUMN a text", "");
+	wait_reason("halted", "waits for a lock");
+	sql_exec(shop.db, "SELECT backfill.stop_all('enough')");
+	job_wait("halted", "queued");
+	sql_exec(other, "COMMIT");
+	assert_false(has_column("halted", "a"));
+	sql_exec(shop.db, "SELECT backfill.start_all()");
+	job_wait("halted", "succeeded");
 }
 
 /* One job at a time has a table, whatever it does. */
@@ -350,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_rewrite_of_a_large_table_is_undone),
 		cmocka_unit_test(test_stranger_may_not),
 		cmocka_unit_test_teardown(test_pause_and_resume, let_go),
+		cmocka_unit_test_teardown(test_stop_all_and_start_all, let_go),
 		cmocka_unit_test_teardown(test_one_job_per_table, let_go),
 	};
 

@@ -101,8 +101,8 @@ static void test_undo_of_each_kind(void **state)
 		{ "plan_delete('users', 'n < 0', 'gone', 'p')",
 			"2_delete.undo|delete|shop.gone|WHERE true|"
 			"INTO shop.users|undoes 2\n"
-			"1_archive.undo|ddl|shop.users|DROP TABLE IF EXISTS"
-			" shop.gone|undoes 1|after 2" },
+			"1_archive.undo|ddl|shop.users|SELECT"
+			" backfill.drop_archive('shop.gone')|undoes 1|after 2" },
 		{ "plan_delete('users', 'n < 0', prefix => 'p')", "(null)" },
 	};
 
@@ -183,6 +183,40 @@ static void test_half_a_plan(void **state)
 		sql_text(app, "SELECT backfill.plan_down('p')"), "{12,13}");
 	assert_string_equal(
 		sql_text(app, "SELECT backfill.plan_down('p')"), "{12,13}");
+}
+
+/* What the way back will drop is made again, though it is still there. */
+static void test_up_again_during_down(void **state)
+{
+	static const char *const calls[] = {
+		"plan_add_foreign_key('orders', 'u', 'users', prefix => 'p')",
+		"plan_delete('users', 'n < 0', 'gone', 'p')",
+	};
+	char before[2048];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+		sql_exec(db, "DELETE FROM backfill.jobs");
+		submit(calls[i]);
+		carry_out_up_to("p", 9);
+		(void)snprintf(before, sizeof before, "%s",
+			sql_text(db,
+				"SELECT string_agg(name || definition, ',')"
+				" FROM backfill.jobs"));
+		sql_exec(app,
+			"ALTER TABLE orders ADD IF NOT EXISTS u bigint;"
+			"CREATE INDEX IF NOT EXISTS orders_u_idx"
+			" ON orders (u);"
+			"CREATE TABLE IF NOT EXISTS gone (LIKE users)");
+		sql_exec(app, "SELECT backfill.plan_down('p')");
+		submit(calls[i]);
+		assert_string_equal(
+			sql_text(db,
+				"SELECT string_agg(name || definition, ',')"
+				" FROM backfill.jobs WHERE undoes IS NULL"
+				" AND name NOT LIKE '%%(undone%%'"),
+			before);
+	}
 }
 
 /* What was copied comes back once the old column is not written any more. */
@@ -349,6 +383,7 @@ int main(void)
 		TEST(test_graph),
 		TEST(test_undo_of_each_kind),
 		TEST(test_half_a_plan),
+		TEST(test_up_again_during_down),
 		TEST(test_rename),
 		TEST(test_what_cannot_be_taken_back),
 		TEST(test_cancel),

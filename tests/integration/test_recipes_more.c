@@ -140,7 +140,7 @@ static void test_delete(void **state)
 	static const char archived[] =
 		"1_archive|ddl|shop.users|CREATE TABLE IF NOT EXISTS"
 		" shop.\"Old Users\" (LIKE shop.users, PRIMARY KEY (id))|"
-		"undo DROP TABLE IF EXISTS shop.\"Old Users\"\n"
+		"undo SELECT backfill.drop_archive('shop.\"Old Users\"')\n"
 		"2_delete|delete|shop.users|WHERE n < 0|"
 		"INTO shop.\"Old Users\"|after 1";
 

@@ -130,6 +130,51 @@ static void test_bad_input(void **state)
 	assert_int_equal(sql_int(db, "SELECT count(*) FROM backfill.jobs"), 0);
 }
 
+/* What another role has written must not be run by who calls the recipe. */
+static void test_text_of_others_is_not_run(void **state)
+{
+	PGconn *stranger = cluster_connect(cluster, "t", "stranger");
+
+	(void)state;
+	sql_exec(db,
+		"GRANT USAGE ON SCHEMA shop TO stranger;"
+		"CREATE SEQUENCE shop.fired; CREATE FUNCTION shop.fire(varchar)"
+		" RETURNS boolean LANGUAGE sql AS 'SELECT"
+		" nextval(''shop.fired'') > 0'; CREATE DOMAIN shop.armed AS"
+		" varchar DEFAULT 'd' CHECK"
+		" (shop.fire(VALUE))");
+	sql_exec(stranger,
+		"INSERT INTO backfill.jobs (name, kind, target, object_name,"
+		" definition, plan) VALUES ('p.1_add', 'add_column',"
+		" 'shop.users', 'mail', 'integer; SELECT"
+		" nextval(''shop.fired''); SELECT NULL::integer', 'p')");
+	FAILS(db, "BF035", "plan \"p\" exists and is another one",
+		"run_as of job \"p.1_add\" is stranger, and not app.",
+		"Give another prefix, or take that plan back first:"
+		" SELECT backfill.plan_down('p');",
+		"SELECT backfill.plan_rename_column('shop.users', 'email',"
+		" 'mail', prefix => 'p', run_as => 'app')");
+	sql_exec(app,
+		"CREATE TABLE a (id int PRIMARY KEY, v shop.armed DEFAULT 'e')");
+	sql_exec(db,
+		"SELECT backfill.plan_rename_column('shop.a', 'v', 'w',"
+		" prefix => 'q', run_as => 'app')");
+	/* A default of the table's is tried when its column is dropped. */
+	sql_exec(db,
+		"ALTER FUNCTION shop.fire STABLE; ALTER TABLE shop.users ADD"
+		" b boolean; ALTER TABLE shop.users ALTER b SET DEFAULT"
+		" shop.fire('x'); SELECT backfill.plan_drop_column("
+		"'shop.users', 'b', prefix => 'r', run_as => 'app'),"
+		" backfill.plan_drop_column('shop.a', 'v', prefix => 's',"
+		" run_as => 'app')");
+	assert_string_equal(
+		sql_text(db,
+			"SELECT undo FROM backfill.jobs WHERE plan = 'r'"),
+		"boolean");
+	assert_false(sql_true(db, "SELECT is_called FROM shop.fired"));
+	PQfinish(stranger);
+}
+
 /* ---- the trigger */
 
 /* Rows 1 to 3 are there before the new column: 'a', the default 'd', NULL. */
@@ -317,6 +362,7 @@ int main(void)
 		TEST(test_steps),
 		TEST(test_other_forms),
 		TEST(test_bad_input),
+		TEST(test_text_of_others_is_not_run),
 		TEST(test_inserts),
 		TEST(test_updates),
 		TEST(test_fill_and_cut),
