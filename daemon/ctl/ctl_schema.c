@@ -41,6 +41,7 @@ static const char become_owner[] =
 	"END\n"
 	"$$;\n";
 
+/* Since 16 who made the role stays a member in name, by no grant of its own. */
 static const char leave_owner[] =
 	"DO $$\n"
 	"BEGIN\n"
@@ -48,7 +49,9 @@ static const char leave_owner[] =
 	"\t\tJOIN pg_catalog.pg_roles o ON o.oid = m.roleid\n"
 	"\t\tJOIN pg_catalog.pg_roles r ON r.oid = m.member\n"
 	"\t\tWHERE o.rolname = 'backfill_owner'\n"
-	"\t\tAND r.rolname = current_user AND NOT r.rolsuper)\n"
+	"\t\tAND r.rolname = current_user AND NOT r.rolsuper\n"
+	"\t\tAND (pg_catalog.to_jsonb(m)->'set_option') IS DISTINCT FROM\n"
+	"\t\t\t'false')\n"
 	"\tTHEN\n"
 	"\t\tEXECUTE pg_catalog.format('REVOKE backfill_owner FROM %I',\n"
 	"\t\t\tcurrent_user);\n"

@@ -69,7 +69,9 @@ int run_is_own_reference(const struct run *r, const struct run_event *ev)
 {
 	return ev->of_job && r->is_delete && r->refers_to_itself &&
 		r->references != RUN_REFERENCES_FINAL &&
-		strcmp(ev->error->sqlstate, "23503") == 0;
+		(strcmp(ev->error->sqlstate, "23503") == 0 ||
+			/* Of ON DELETE RESTRICT, since version 18. */
+			strcmp(ev->error->sqlstate, "23001") == 0);
 }
 
 /* A row that another refers to: tried again once that one may be gone. */

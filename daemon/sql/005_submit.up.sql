@@ -11,6 +11,7 @@ AS $$
 DECLARE
 	archive_oid pg_catalog.oid;
 	archive pg_catalog.text;
+	unknown pg_catalog.text;
 BEGIN
 	NEW.search_path := pg_catalog.array_out(
 		pg_catalog.current_schemas(false));
@@ -22,12 +23,15 @@ BEGIN
 		AND pg_catalog.namene(current_user, 'backfill_owner')
 	THEN
 		NEW.target_oid := pg_catalog.to_regclass(NEW.target);
+		unknown := CASE WHEN NEW.target_oid IS NULL THEN NEW.target END;
 	END IF;
 	IF pg_catalog.int4gt(pg_catalog.length(
 		pg_catalog.btrim(NEW.archive_table)), 0)
 		AND pg_catalog.namene(current_user, 'backfill_owner')
 	THEN
 		archive_oid := pg_catalog.to_regclass(NEW.archive_table);
+		unknown := COALESCE(unknown, CASE WHEN archive_oid IS NULL
+			THEN NEW.archive_table END);
 		SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
 		INTO archive
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
@@ -35,6 +39,14 @@ BEGIN
 		WHERE c.oid OPERATOR(pg_catalog.=) archive_oid
 			AND c.relpersistence OPERATOR(pg_catalog.<>) 't';
 		NEW.archive_table := COALESCE(archive, NEW.archive_table);
+	END IF;
+	-- Since version 16 to_regclass() says NULL of what is no name, too.
+	IF unknown IS NOT NULL THEN
+		BEGIN
+			PERFORM pg_catalog.regclass(unknown);
+		EXCEPTION WHEN undefined_table OR invalid_schema_name THEN
+			NULL;
+		END;
 	END IF;
 	RETURN NEW;
 END

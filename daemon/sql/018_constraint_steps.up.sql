@@ -103,7 +103,7 @@ COMMENT ON FUNCTION backfill.check_violators(oid, text, boolean) IS
 	'Query for the keys of the rows that violate a CHECK.';
 
 CREATE OR REPLACE FUNCTION backfill.constraint_look_step(j backfill.jobs,
-	table_oid oid, query text, is_check boolean)
+	table_oid oid, query text, contype "char")
 RETURNS backfill.step LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -111,23 +111,28 @@ DECLARE
 	s backfill.step := backfill.index_step('look', query,
 		format('look for rows in the way of %I', j.object_name), NULL, NULL);
 BEGIN
-	s.violation_sqlstate := CASE WHEN is_check THEN '23514' ELSE '23503' END;
+	s.violation_sqlstate := CASE contype WHEN 'c' THEN '23514'
+		WHEN 'n' THEN '23502' ELSE '23503' END;
 	-- It becomes a format of its own.
-	s.violation_message := replace(format(CASE WHEN is_check
-		THEN 'check constraint "%s" of table "%s" is violated by '
+	s.violation_message := replace(format(CASE contype
+		WHEN 'c' THEN 'check constraint "%s" of table "%s" is violated by '
+		WHEN 'n' THEN 'not-null constraint "%s" of table "%s" is violated by '
 		ELSE 'foreign key "%s" of table "%s" has ' END, j.object_name,
 		table_oid::regclass), '%', '%%')
-		|| CASE WHEN is_check THEN '%s rows' ELSE '%s orphans' END;
-	s.violation_hint := CASE WHEN NOT is_check
+		|| CASE contype WHEN 'f' THEN '%s orphans' ELSE '%s rows' END;
+	s.violation_hint := CASE contype WHEN 'f'
 		THEN 'Delete or change them, or insert the rows that they reference;'
 			' then retry the job.'
+		WHEN 'n'
+		THEN 'Change the rows, then retry the job;'
+			' backfill.plan_set_not_null() with fill does both.'
 		ELSE 'Change the rows, then retry the job; backfill.plan_add_check()'
 			' with repair does both.' END;
 	RETURN s;
 END
 $$;
 COMMENT ON FUNCTION backfill.constraint_look_step(backfill.jobs, oid, text,
-	boolean) IS
+	"char") IS
 	'The step that looks for rows in the way of a constraint.';
 
 -- ---- add_check
@@ -203,7 +208,7 @@ BEGIN
 	IF notes->'looked' IS DISTINCT FROM 'true' THEN
 		RETURN backfill.constraint_look_step(j, table_oid,
 			backfill.check_violators(table_oid, wanted.expression,
-			wanted.is_not_inherited), true);
+			wanted.is_not_inherited), 'c');
 	END IF;
 	s := backfill.index_step('transaction',
 		format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID',
@@ -360,7 +365,7 @@ GRANT EXECUTE ON FUNCTION backfill.table_tree(oid),
 	backfill.constraint_is_there(backfill.jobs, oid, text, text),
 	backfill.row_key(oid, text),
 	backfill.check_violators(oid, text, boolean),
-	backfill.constraint_look_step(backfill.jobs, oid, text, boolean),
+	backfill.constraint_look_step(backfill.jobs, oid, text, "char"),
 	backfill.check_trial(backfill.jobs, oid),
 	backfill.step_add_check(backfill.jobs, jsonb),
 	backfill.foreign_key_trial(backfill.jobs, oid),

@@ -74,7 +74,8 @@ BEGIN
 			MESSAGE = format('constraint "%s" of table "%s" does not exist',
 				j.object_name, table_oid::regclass);
 	END IF;
-	IF c.contype NOT IN ('c', 'f') THEN
+	-- "n", NOT NULL: since version 18.
+	IF c.contype NOT IN ('c', 'f', 'n') THEN
 		RAISE EXCEPTION USING ERRCODE = '42809',
 			MESSAGE = format('constraint "%s" of table "%s" is not a foreign'
 				' key or check constraint', j.object_name,
@@ -83,12 +84,18 @@ BEGIN
 	IF c.convalidated THEN
 		RETURN NULL;
 	END IF;
+	-- Of a key with PERIOD it finds those that overlap nothing: the server
+	-- finds the rest.
 	IF notes->'looked' IS DISTINCT FROM 'true' THEN
 		RETURN backfill.constraint_look_step(j, table_oid, CASE c.contype
 			WHEN 'f' THEN backfill.foreign_key_orphans(c.oid)
-			ELSE backfill.check_violators(table_oid,
-				(backfill.constraint_form(c.oid, j.search_path)).expression,
-				c.connoinherit) END, c.contype = 'c');
+			ELSE backfill.check_violators(table_oid, CASE c.contype
+				WHEN 'n' THEN backfill.not_null_expression(table_oid,
+					(SELECT a.attname FROM pg_attribute a
+					WHERE a.attrelid = table_oid AND a.attnum = c.conkey[1]))
+				ELSE (backfill.constraint_form(c.oid,
+					j.search_path)).expression END, c.connoinherit) END,
+			c.contype);
 	END IF;
 	RETURN backfill.index_step('alone',
 		format('ALTER TABLE %s VALIDATE CONSTRAINT %I', table_oid::regclass,
@@ -154,6 +161,7 @@ DECLARE
 	is_not_null CONSTANT boolean := backfill.column_is_not_null(table_oid,
 		j.object_name);
 	named record;
+	not_valid record;
 	unproven oid;
 	drops text;
 	s backfill.step;
@@ -168,6 +176,19 @@ BEGIN
 		pg_get_constraintdef(c.oid) AS form
 	INTO named FROM pg_constraint c
 	WHERE c.conrelid = table_oid AND c.conname = j.definition;
+
+	-- SET NOT NULL would validate it, and take no proof for that.
+	SELECT t.id, c.conname INTO not_valid
+	FROM unnest(tree) WITH ORDINALITY AS t(id, n)
+	JOIN pg_attribute a ON a.attrelid = t.id AND a.attname = j.object_name
+	JOIN pg_constraint c ON c.conrelid = t.id AND c.contype = 'n'
+		AND c.conkey = ARRAY[a.attnum] AND NOT c.convalidated
+	ORDER BY t.n LIMIT 1;
+	IF FOUND THEN
+		j.target_oid := not_valid.id;
+		j.object_name := not_valid.conname;
+		RETURN backfill.step_validate_constraint(j, notes);
+	END IF;
 
 	IF NOT is_not_null THEN
 		IF NOT named.is_proof THEN
@@ -225,7 +246,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.step_set_not_null(backfill.jobs, jsonb) IS
-	'The only step of a job of kind set_not_null, which also drops the CHECK that definition names; NULL: nothing is left. Raises 42703, BF032, BF034.';
+	'The next step of a job of kind set_not_null, which also drops the CHECK that definition names, and validates a NOT NULL that is NOT VALID; NULL: nothing is left. Raises 42703, BF032, BF034.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.type_name(oid),

@@ -44,6 +44,11 @@ BEGIN
 		THEN 'generated ' || pg_describe_object('pg_class'::regclass,
 			target, (SELECT f.adnum FROM pg_attrdef f
 				WHERE f.oid = k.objid))
+		-- Before version 15 it depends by itself.
+		WHEN k.classid = 'pg_class'::regclass AND EXISTS (
+			SELECT FROM pg_attribute a WHERE a.attrelid = k.objid
+			AND a.attnum = k.objsubid AND a.attgenerated <> '')
+		THEN 'generated ' || pg_describe_object(k.classid, k.objid, k.objsubid)
 		ELSE pg_describe_object(k.classid, k.objid, k.objsubid) END AS told
 	FROM known k
 	WHERE NOT (k.classid = 'pg_attrdef'::regclass AND EXISTS (

@@ -129,6 +129,11 @@ static void add_settings(
 			s->client_connection_check_interval_ms);
 		add_setting(sql, "idle_session_timeout", "0");
 	}
+	if (server_version >= 170000) {
+		/* It would end whatever takes longer, such as an index build,
+		 * each time that it is tried. */
+		add_setting(sql, "transaction_timeout", "0");
+	}
 }
 
 struct pgc_request *work_attach(const struct fence *fence,

@@ -195,6 +195,27 @@ static void test_own_timeout(void **state)
 	assert_true(is_valid("timeout"));
 }
 
+/* What the role has for its sessions would end each attempt of the build. */
+static void test_timeout_of_the_role(void **state)
+{
+	(void)state;
+	if (PQserverVersion(shop.db) < 170000) {
+		print_message("skip: no transaction_timeout before 17\n");
+		skip();
+	}
+	sql_exec(shop.db, "ALTER ROLE app SET transaction_timeout = '500ms'");
+	assert_int_equal(daemon_stop(shop.daemon), 0);
+	shop_restart_daemon();
+	submit("role_timeout", "", "");
+	wait_in_build("role_timeout");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_progress_create_index p"
+		" JOIN pg_stat_activity a ON a.pid = p.pid"
+		" WHERE clock_timestamp() - a.xact_start > '1 s')");
+	finish("role_timeout");
+	sql_exec(shop.db, "ALTER ROLE app RESET transaction_timeout");
+}
+
 /* The daemon does not wait for the build to end; the next one goes on. */
 static void test_stop(void **state)
 {
@@ -345,6 +366,7 @@ int main(void)
 		BUILD_TEST(test_terminated_backend),
 		BUILD_TEST(test_cancelled_job),
 		BUILD_TEST(test_own_timeout),
+		BUILD_TEST(test_timeout_of_the_role),
 		BUILD_TEST(test_stop),
 		BUILD_TEST(test_pause),
 		BUILD_TEST(test_held_for_standbys),

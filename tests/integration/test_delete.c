@@ -248,17 +248,19 @@ static void wait_for_parent(const char *name)
 		"10 1 99");
 }
 
-static void fails_by_its_child(const char *name)
+/* Since 18 RESTRICT has an error of its own. */
+static void fails_by_its_child(const char *name, int is_restrict)
 {
 	char message[256], detail[128];
+	int is_own = is_restrict && PQserverVersion(shop.db) >= 180000;
 
 	(void)snprintf(message, sizeof message,
-		"update or delete on table \"%s\" violates foreign key"
+		"update or delete on table \"%s\" violates%s foreign key"
 		" constraint \"%s_parent\" on table \"%s_child\"",
-		name, name, name);
+		name, is_own ? " RESTRICT setting of" : "", name, name);
 	(void)snprintf(detail, sizeof detail,
 		"It is the row with key (42), constraint \"%s_parent\".", name);
-	job_fails(name, "23503", message, detail,
+	job_fails(name, is_own ? "23001" : "23503", message, detail,
 		"Mend the row, then backfill.retry(job) goes on from there. A"
 		" job with on_row_error = 'record' sets such rows aside and"
 		" goes on.");
@@ -271,7 +273,7 @@ static void test_child_of_restrict(void **state)
 	submit("strict", "true");
 	wait_for_parent("strict");
 	sql_exec(holder, "COMMIT");
-	fails_by_its_child("strict");
+	fails_by_its_child("strict", 1);
 	assert_string_equal(ids("strict"), "42");
 	assert_string_equal(ids("strict_child"), "1");
 
@@ -289,7 +291,7 @@ static void test_child_of_no_action(void **state)
 	submit("plain", "true");
 	wait_for_parent("plain");
 	sql_exec(holder, "COMMIT");
-	fails_by_its_child("plain");
+	fails_by_its_child("plain", 0);
 	assert_string_equal(ids("plain"), "42");
 }
 
@@ -304,7 +306,7 @@ static void test_child_of_a_deferred_key(void **state)
 	submit("later", "true");
 	wait_for_parent("later");
 	sql_exec(holder, "COMMIT");
-	fails_by_its_child("later");
+	fails_by_its_child("later", 0);
 	assert_string_equal(ids("later"), "42");
 }
 

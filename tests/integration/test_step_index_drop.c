@@ -122,7 +122,9 @@ static void test_warnings(void **state)
 	if (PQserverVersion(db) >= 150000) {
 		sql_exec(app, "SELECT pg_stat_force_next_flush()");
 	}
-	sql_wait(db, WAIT_SECONDS,
+	/* Before, a session tells at the end of a statement of its own, and not
+	 * at once: it is the one that asks. */
+	sql_wait(app, WAIT_SECONDS,
 		"SELECT idx_scan = 12 FROM pg_stat_user_indexes"
 		" WHERE indexrelid = 'i'::regclass");
 	assert_string_equal(examine(), "alone");

@@ -81,7 +81,7 @@ static void initdb(const char *path)
 	char program[PATH_MAX], parent[PATH_MAX], output[OUTPUT_BYTES];
 	char *const argv[] = { program, "-D", (char *)path, "-U", "postgres",
 		"-A", "trust", "-E", "UTF8", "--locale=C", "--wal-segsize=1",
-		"--no-sync", "--no-instructions", NULL };
+		"--no-sync", NULL };
 
 	pgdata_program(program, sizeof program, "initdb");
 	(void)snprintf(parent, sizeof parent, "%s", path);
