@@ -112,13 +112,13 @@ static void test_tells_who_it_waits_for(void **state)
 				    " WHERE name = 'tells'"),
 		"running|CREATE INDEX CONCURRENTLY tells_n_idx|waiting for old"
 		" snapshots");
-	assert_string_equal(
-		sql_text(shop.db,
-			"SELECT concat_ws('|', job_name, direction,"
-			" waiting_user, blocking_pid = %d, blocking_application,"
-			" locktype, wait_time > '0'::interval)"
-			" FROM backfill.locks",
-			PQbackendPID(old)),
+	assert_string_equal(sql_text(shop.db,
+				    "SELECT concat_ws('|', job_name, direction,"
+				    " waiting_user, blocking_pid = %d, "
+				    "blocking_application,"
+				    " locktype, wait_time > '0'::interval)"
+				    " FROM backfill.locks",
+				    PQbackendPID(old)),
 		"tells|waits|app|t|old reader|virtualxid|t");
 	assert_int_equal(
 		program_run(shop.cluster, output, sizeof output, "backfillctl",

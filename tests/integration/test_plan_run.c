@@ -96,14 +96,16 @@ static void test_column_made_anew(void **state)
 	assert_true(sql_true(shop.db,
 		"SELECT concat_ws('|', error_sqlstate, error_message,"
 		" error_detail, error_hint) = 'BF036|column \"c\" of table"
-		" public.anew is not the one that job ' || undoes || ' added|It,"
+		" public.anew is not the one that job ' || undoes || ' "
+		"added|It,"
 		" or the table, was made anew since.|Drop it by hand if it is"
 		" not needed; then retry the job.' FROM backfill.jobs"
 		" WHERE plan = 'anew' AND undoes IS NOT NULL"));
 	assert_int_equal(sql_int(shop.app, "SELECT c FROM anew"), 7);
 	sql_exec(shop.app,
 		"ALTER TABLE anew DROP c; SELECT backfill.retry(id)"
-		" FROM backfill.jobs WHERE plan = 'anew' AND undoes IS NOT NULL");
+		" FROM backfill.jobs WHERE plan = 'anew' AND undoes IS NOT "
+		"NULL");
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
 		"SELECT bool_and(state = 'succeeded') FROM backfill.jobs"
 		" WHERE plan = 'anew'");

@@ -102,7 +102,8 @@ static void test_undo_of_each_kind(void **state)
 			"2_delete.undo|delete|shop.gone|WHERE true|"
 			"INTO shop.users|undoes 2\n"
 			"1_archive.undo|ddl|shop.users|SELECT"
-			" backfill.drop_archive('shop.gone')|undoes 1|after 2" },
+			" backfill.drop_archive('shop.gone')|undoes 1|after "
+			"2" },
 		{ "plan_delete('users', 'n < 0', prefix => 'p')", "(null)" },
 	};
 

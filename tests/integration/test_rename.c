@@ -155,7 +155,8 @@ static void test_text_of_others_is_not_run(void **state)
 		"SELECT backfill.plan_rename_column('shop.users', 'email',"
 		" 'mail', prefix => 'p', run_as => 'app')");
 	sql_exec(app,
-		"CREATE TABLE a (id int PRIMARY KEY, v shop.armed DEFAULT 'e')");
+		"CREATE TABLE a (id int PRIMARY KEY, v shop.armed DEFAULT "
+		"'e')");
 	sql_exec(db,
 		"SELECT backfill.plan_rename_column('shop.a', 'v', 'w',"
 		" prefix => 'q', run_as => 'app')");
@@ -168,8 +169,7 @@ static void test_text_of_others_is_not_run(void **state)
 		" backfill.plan_drop_column('shop.a', 'v', prefix => 's',"
 		" run_as => 'app')");
 	assert_string_equal(
-		sql_text(db,
-			"SELECT undo FROM backfill.jobs WHERE plan = 'r'"),
+		sql_text(db, "SELECT undo FROM backfill.jobs WHERE plan = 'r'"),
 		"boolean");
 	assert_false(sql_true(db, "SELECT is_called FROM shop.fired"));
 	PQfinish(stranger);
