@@ -76,8 +76,66 @@ $$;
 COMMENT ON FUNCTION backfill.step_table(backfill.jobs) IS
 	'OID of the job''s target, a table, partitioned or not. Raises 42P01, 42809.';
 
+-- The server would say so, too, but not before it has waited for the lock.
+CREATE OR REPLACE FUNCTION backfill.step_own_table(j backfill.jobs)
+RETURNS oid LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	table_oid oid := backfill.step_table(j);
+BEGIN
+	IF NOT (SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c
+		WHERE c.oid = table_oid)
+	THEN
+		RAISE EXCEPTION USING ERRCODE = '42501',
+			MESSAGE = format('must be owner of table %s',
+				table_oid::regclass);
+	END IF;
+	RETURN table_oid;
+END
+$$;
+COMMENT ON FUNCTION backfill.step_own_table(backfill.jobs) IS
+	'OID of the job''s target, which the caller may change. Raises 42P01, 42809, 42501.';
+
+CREATE OR REPLACE FUNCTION backfill.table_tree(table_oid oid)
+RETURNS oid[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE tree(id) AS (
+		SELECT table_oid
+		UNION
+		SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.id
+	)
+	SELECT array_agg(id ORDER BY id <> table_oid, id) FROM tree
+$$;
+COMMENT ON FUNCTION backfill.table_tree(oid) IS
+	'The table, its partitions, and whatever else inherits from it.';
+
+CREATE OR REPLACE FUNCTION backfill.make_step(way text, command text,
+	told text, lock_mode text, lock_tables oid[])
+RETURNS backfill.step LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s backfill.step;
+BEGIN
+	s.way := way;
+	s.statements := ARRAY[command];
+	s.told := told;
+	s.is_last := false;
+	s.is_long := way <> 'transaction';
+	s.lock_mode := lock_mode;
+	s.lock_tables := lock_tables;
+	RETURN s;
+END
+$$;
+COMMENT ON FUNCTION backfill.make_step(text, text, text, text, oid[]) IS
+	'A step of one statement; one that is alone or looks is long.';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION backfill.step_table(backfill.jobs)
+GRANT EXECUTE ON FUNCTION backfill.step_table(backfill.jobs),
+	backfill.step_own_table(backfill.jobs), backfill.table_tree(oid),
+	backfill.make_step(text, text, text, text, oid[])
 	TO backfill_submit;
 
 RESET ROLE;

@@ -6,4 +6,3 @@ DROP FUNCTION IF EXISTS backfill.column_is_alone(text, text, text, text);
 DROP FUNCTION IF EXISTS backfill.constraint_refusals();
 DROP FUNCTION IF EXISTS backfill.column_form(oid, text);
 DROP FUNCTION IF EXISTS backfill.column_step(oid, text, text);
-DROP FUNCTION IF EXISTS backfill.column_table(backfill.jobs);

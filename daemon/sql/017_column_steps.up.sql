@@ -6,48 +6,17 @@ SET LOCAL ROLE backfill_owner;
 
 -- ---- what both kinds share
 
--- The server would say so, too, but not before it has waited for the lock.
-CREATE OR REPLACE FUNCTION backfill.column_table(j backfill.jobs)
-RETURNS oid LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	table_oid oid := backfill.step_table(j);
-BEGIN
-	IF NOT (SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c
-		WHERE c.oid = table_oid)
-	THEN
-		RAISE EXCEPTION USING ERRCODE = '42501',
-			MESSAGE = format('must be owner of table %s',
-				table_oid::regclass);
-	END IF;
-	RETURN table_oid;
-END
-$$;
-COMMENT ON FUNCTION backfill.column_table(backfill.jobs) IS
-	'OID of the job''s target, which the caller may change. Raises 42P01, 42809, 42501.';
-
 CREATE OR REPLACE FUNCTION backfill.column_step(table_oid oid,
 	command text, told text)
 RETURNS backfill.step LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	s backfill.step;
+	s backfill.step := backfill.make_step('transaction',
+		format('ALTER TABLE %s %s', table_oid::regclass, command), told,
+		'AccessExclusiveLock', backfill.table_tree(table_oid));
 BEGIN
-	s.way := 'transaction';
-	s.statements := ARRAY[format('ALTER TABLE %s %s', table_oid::regclass,
-		command)];
-	s.told := told;
 	s.is_last := true;
-	s.is_long := false;
-	s.lock_mode := 'AccessExclusiveLock';
-	WITH RECURSIVE family AS (
-		SELECT table_oid AS id
-		UNION
-		SELECT i.inhrelid FROM family f
-		JOIN pg_inherits i ON i.inhparent = f.id)
-	SELECT array_agg(f.id ORDER BY f.id) INTO s.lock_tables FROM family f;
 	RETURN s;
 END
 $$;
@@ -239,7 +208,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.column_table(j);
+	table_oid CONSTANT oid := backfill.step_own_table(j);
 	wanted record;
 	has record;
 BEGIN
@@ -380,7 +349,7 @@ RETURNS backfill.step LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.column_table(j);
+	table_oid CONSTANT oid := backfill.step_own_table(j);
 	a pg_attribute;
 	uses record;
 	s backfill.step;
@@ -432,7 +401,7 @@ COMMENT ON FUNCTION backfill.step_drop_column(backfill.jobs, jsonb) IS
 	'The step of a job of kind drop_column; NULL: the column is gone. Raises 2BP01 with all that depends on it, 42P16 for an inherited column and one of a partition key.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION backfill.column_table(backfill.jobs),
+GRANT EXECUTE ON FUNCTION
 	backfill.column_step(oid, text, text),
 	backfill.column_form(oid, text),
 	backfill.constraint_refusals(),

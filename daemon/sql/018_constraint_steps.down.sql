@@ -7,4 +7,3 @@ DROP FUNCTION IF EXISTS backfill.check_violators(oid, text, boolean);
 DROP FUNCTION IF EXISTS backfill.row_key(oid, text);
 DROP FUNCTION IF EXISTS backfill.constraint_is_there(backfill.jobs, oid, text, text);
 DROP FUNCTION IF EXISTS backfill.constraint_form(oid, text);
-DROP FUNCTION IF EXISTS backfill.table_tree(oid);

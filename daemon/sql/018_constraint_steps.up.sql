@@ -8,20 +8,6 @@ SET LOCAL ROLE backfill_owner;
 
 -- ---- what is there
 
-CREATE OR REPLACE FUNCTION backfill.table_tree(table_oid oid)
-RETURNS oid[] LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	WITH RECURSIVE tree(id) AS (
-		SELECT table_oid
-		UNION
-		SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.id
-	)
-	SELECT array_agg(id ORDER BY id <> table_oid, id) FROM tree
-$$;
-COMMENT ON FUNCTION backfill.table_tree(oid) IS
-	'The table, its partitions, and whatever else inherits from it.';
-
 -- Under the search_path that the text will be executed with: a name that
 -- needs no schema there means the same again.
 CREATE OR REPLACE FUNCTION backfill.constraint_form(constraint_oid oid,
@@ -108,7 +94,7 @@ RETURNS backfill.step LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	s backfill.step := backfill.index_step('look', query,
+	s backfill.step := backfill.make_step('look', query,
 		format('look for rows in the way of %I', j.object_name), NULL, NULL);
 BEGIN
 	s.violation_sqlstate := CASE contype WHEN 'c' THEN '23514'
@@ -197,7 +183,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.column_table(j);
+	table_oid CONSTANT oid := backfill.step_own_table(j);
 	wanted record := backfill.check_trial(j, table_oid);
 	s backfill.step;
 BEGIN
@@ -210,7 +196,7 @@ BEGIN
 			backfill.check_violators(table_oid, wanted.expression,
 			wanted.is_not_inherited), 'c');
 	END IF;
-	s := backfill.index_step('transaction',
+	s := backfill.make_step('transaction',
 		format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID',
 			table_oid::regclass, j.object_name, wanted.form),
 		format('ADD CONSTRAINT %I CHECK NOT VALID', j.object_name),
@@ -305,7 +291,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.column_table(j);
+	table_oid CONSTANT oid := backfill.step_own_table(j);
 	wanted record := backfill.foreign_key_trial(j, table_oid);
 	s backfill.step;
 BEGIN
@@ -326,7 +312,7 @@ BEGIN
 				' then ALTER TABLE ... ADD, in a job of kind "ddl", takes'
 				' those and does not read the table.';
 	END IF;
-	s := backfill.index_step('transaction',
+	s := backfill.make_step('transaction',
 		format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID',
 			table_oid::regclass, j.object_name, wanted.form),
 		format('ADD CONSTRAINT %I FOREIGN KEY NOT VALID', j.object_name),
@@ -360,8 +346,7 @@ COMMENT ON FUNCTION backfill.step_add_foreign_key(backfill.jobs, jsonb) IS
 	'The next step of a job of kind add_foreign_key; NULL: nothing is left. Raises BF034, 0A000, and what ALTER TABLE would.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION backfill.table_tree(oid),
-	backfill.constraint_form(oid, text),
+GRANT EXECUTE ON FUNCTION backfill.constraint_form(oid, text),
 	backfill.constraint_is_there(backfill.jobs, oid, text, text),
 	backfill.row_key(oid, text),
 	backfill.check_violators(oid, text, boolean),

@@ -64,7 +64,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.column_table(j);
+	table_oid CONSTANT oid := backfill.step_own_table(j);
 	c pg_constraint;
 BEGIN
 	SELECT * INTO c FROM pg_constraint q
@@ -97,7 +97,7 @@ BEGIN
 					j.search_path)).expression END, c.connoinherit) END,
 			c.contype);
 	END IF;
-	RETURN backfill.index_step('alone',
+	RETURN backfill.make_step('alone',
 		format('ALTER TABLE %s VALIDATE CONSTRAINT %I', table_oid::regclass,
 			j.object_name),
 		format('VALIDATE CONSTRAINT %I', j.object_name),
@@ -154,7 +154,7 @@ RETURNS backfill.step LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	table_oid CONSTANT oid := backfill.column_table(j);
+	table_oid CONSTANT oid := backfill.step_own_table(j);
 	proof CONSTANT text := backfill.not_null_expression(table_oid,
 		j.object_name);
 	tree CONSTANT oid[] := backfill.table_tree(table_oid);
@@ -228,7 +228,7 @@ BEGIN
 	IF is_not_null AND drops IS NULL THEN
 		RETURN NULL;
 	END IF;
-	s := backfill.index_step('transaction',
+	s := backfill.make_step('transaction',
 		format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL',
 			table_oid::regclass, j.object_name),
 		format('SET NOT NULL of %I', j.object_name), 'AccessExclusiveLock',

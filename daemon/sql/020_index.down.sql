@@ -2,7 +2,6 @@ DROP FUNCTION IF EXISTS backfill.index_part_name(text, text);
 DROP FUNCTION IF EXISTS backfill.index_look_step(backfill.jobs, jsonb, oid, text);
 DROP FUNCTION IF EXISTS backfill.index_create_step(text, oid, text, boolean);
 DROP FUNCTION IF EXISTS backfill.index_drop_step(oid);
-DROP FUNCTION IF EXISTS backfill.index_step(text, text, text, text, oid[]);
 DROP FUNCTION IF EXISTS backfill.index_is_left(oid);
 DROP FUNCTION IF EXISTS backfill.index_check_form(oid, text, boolean);
 DROP FUNCTION IF EXISTS backfill.index_find(oid, text, boolean);

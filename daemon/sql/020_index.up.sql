@@ -295,27 +295,6 @@ COMMENT ON FUNCTION backfill.index_is_left(oid) IS
 
 -- ---- steps that more than one kind has
 
-CREATE OR REPLACE FUNCTION backfill.index_step(way text, command text,
-	told text, lock_mode text, lock_tables oid[])
-RETURNS backfill.step LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	s backfill.step;
-BEGIN
-	s.way := way;
-	s.statements := ARRAY[command];
-	s.told := told;
-	s.is_last := false;
-	s.is_long := way <> 'transaction';
-	s.lock_mode := lock_mode;
-	s.lock_tables := lock_tables;
-	RETURN s;
-END
-$$;
-COMMENT ON FUNCTION backfill.index_step(text, text, text, text, oid[]) IS
-	'A step of one statement; one that is alone or looks is long.';
-
 -- Also of one that is half dropped already: that is finished, never undone.
 CREATE OR REPLACE FUNCTION backfill.index_drop_step(index_oid oid)
 RETURNS backfill.step LANGUAGE plpgsql STABLE
@@ -329,13 +308,13 @@ BEGIN
 	WHERE x.indexrelid = index_oid;
 	IF i.relkind = 'I' THEN
 		-- The server drops it from the whole tree at once, or not at all.
-		RETURN backfill.index_step('transaction',
+		RETURN backfill.make_step('transaction',
 			format('DROP INDEX %s', index_oid::regclass),
 			format('DROP INDEX %I', i.relname), 'AccessExclusiveLock',
 			ARRAY(SELECT t.relid::oid FROM pg_partition_tree(i.indrelid) t));
 	END IF;
 	-- It reads nothing, and waits for others as long as a build does.
-	RETURN backfill.index_step('alone',
+	RETURN backfill.make_step('alone',
 		format('DROP INDEX CONCURRENTLY %s', index_oid::regclass),
 		format('DROP INDEX CONCURRENTLY %I', i.relname),
 		'ShareUpdateExclusiveLock', ARRAY[i.indrelid]);
@@ -352,12 +331,12 @@ RETURNS backfill.step LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN is_partitioned
-		THEN backfill.index_step('transaction',
+		THEN backfill.make_step('transaction',
 			format('CREATE %sINDEX %I ON ONLY %s', d.is_unique, index_name,
 				d.rest),
 			format('CREATE %sINDEX %I ON ONLY', d.is_unique, index_name),
 			'ShareLock', ARRAY[table_oid])
-		ELSE backfill.index_step('alone',
+		ELSE backfill.make_step('alone',
 			format('CREATE %sINDEX CONCURRENTLY %I ON %s', d.is_unique,
 				index_name, d.rest),
 			format('CREATE %sINDEX CONCURRENTLY %I', d.is_unique, index_name),
@@ -381,7 +360,7 @@ BEGIN
 	IF duplicates IS NULL OR coalesce((notes->>'looked')::boolean, false) THEN
 		RETURN NULL;
 	END IF;
-	s := backfill.index_step('look', duplicates,
+	s := backfill.make_step('look', duplicates,
 		format('look for duplicates for %I', j.object_name),
 		'AccessShareLock', ARRAY[table_oid]);
 	s.violation_sqlstate := '23505';
@@ -419,7 +398,6 @@ GRANT EXECUTE ON FUNCTION backfill.index_form(oid, boolean),
 	backfill.index_find(oid, text, boolean),
 	backfill.index_check_form(oid, text, boolean),
 	backfill.index_is_left(oid),
-	backfill.index_step(text, text, text, text, oid[]),
 	backfill.index_drop_step(oid),
 	backfill.index_create_step(text, oid, text, boolean),
 	backfill.index_look_step(backfill.jobs, jsonb, oid, text),

@@ -137,7 +137,7 @@ BEGIN
 		IF FOUND THEN
 			-- The index alone is locked to everybody: for those who read
 			-- the partition that is as much as the partition.
-			RETURN backfill.index_step('transaction',
+			RETURN backfill.make_step('transaction',
 				format('ALTER INDEX %s ATTACH PARTITION %s', above::regclass,
 					own.oid::regclass),
 				format('ATTACH PARTITION %s', own.oid::regclass),
@@ -411,7 +411,7 @@ BEGIN
 	END IF;
 	-- An invalid one is made valid, unless somebody else is at it.
 	PERFORM backfill.index_is_left(index_oid);
-	s := backfill.index_step('alone',
+	s := backfill.make_step('alone',
 		format('REINDEX INDEX CONCURRENTLY %s', index_oid::regclass),
 		format('REINDEX INDEX CONCURRENTLY %I', j.object_name),
 		'ShareUpdateExclusiveLock', ARRAY[table_oid]);
