@@ -234,7 +234,7 @@ static enum run_action on_error_in_leaving(
 	int is_short = class == SQLSTATE_RETRY || class == SQLSTATE_SHRINK ||
 		class == SQLSTATE_WAIT;
 
-	if (is_short && !ev->stop_asked &&
+	if (is_short &&
 		++r->schema.attempts_to_leave < MOST_ATTEMPTS_TO_LEAVE) {
 		return run_again_later(r, ev, RUN_EXAMINE);
 	}

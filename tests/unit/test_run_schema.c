@@ -466,6 +466,29 @@ static void test_leaving_has_an_end(void **state)
 	end(&d);
 }
 
+/* A lock that is not had while it clears away is waited for a few times. */
+static void test_leaving_tries_again(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	at_step(&d, RUN_WAY_ALONE);
+	job_fails(&d, "23505");
+	examined(&d, RUN_WAY_ALONE, "DROP");
+	ok(&d);
+	text_reset(&d.trace);
+	job_fails(&d, "40P01");
+	ok(&d);
+	nothing_left(&d);
+	ok(&d);
+	expect(&d,
+		"40P01 -> wait 50 ms: 40P01: oh -> again in 50 ms\n"
+		"ok -> examine\n"
+		"nothing -> disconnect\n"
+		"ok -> fail 23505: oh\n");
+	end(&d);
+}
+
 /* The next daemon goes on: nothing is cleared away that it would mend. */
 static void test_stop_leaves_at_once(void **state)
 {
@@ -504,6 +527,7 @@ int main(void)
 		cmocka_unit_test(test_build_that_never_ends_well),
 		cmocka_unit_test(test_timeout_of_a_build),
 		cmocka_unit_test(test_leaving_has_an_end),
+		cmocka_unit_test(test_leaving_tries_again),
 		cmocka_unit_test(test_stop_leaves_at_once),
 	};
 
