@@ -73,6 +73,22 @@ static const char *const new_version[] = {
 	" UPDATE shop.products SET stock = stock + 1 WHERE id = 1; COMMIT",
 };
 
+/* Of what both versions have: an application while it is all taken back. */
+static const char *const both_versions[] = {
+	"INSERT INTO shop.customers (email, name, country)"
+	" VALUES (gen_random_uuid() || '@example.org', 'T', 'DE')",
+	"UPDATE shop.customers SET name = 'U' WHERE id = " OF("3000"),
+	"SELECT id, email, name, country FROM shop.customers WHERE id = " OF(
+		"3000"),
+	"UPDATE shop.orders SET note = 'n' WHERE id = " OF("6000"),
+	"UPDATE shop.items SET quantity = quantity + 1 WHERE order_id = " OF(
+		"6000"),
+	"INSERT INTO shop.carts (customer_id) VALUES (1)",
+	"INSERT INTO shop.events (kind, customer_id) VALUES ('view', 1)",
+	"BEGIN; SELECT id, note FROM shop.orders WHERE id = 1 FOR UPDATE;"
+	" UPDATE shop.products SET stock = stock + 1 WHERE id = 1; COMMIT",
+};
+
 /* A session of its own in a thread of its own, which keeps what it saw. */
 struct client {
 	pthread_t thread;
@@ -256,6 +272,19 @@ static void test_nobody_is_disturbed(void **state)
 	stop_clients(new_clients);
 	assert_undisturbed(new_clients);
 	assert_rows();
+
+	start_clients(new_clients, both_versions,
+		sizeof both_versions / sizeof both_versions[0]);
+	let_work(new_clients);
+	for (size_t i = EXAMPLES; i-- > 0;) {
+		run_down(examples[i].name);
+	}
+	for (size_t i = EXAMPLES; i-- > 0;) {
+		wait_down(examples[i].name);
+	}
+	let_work(new_clients);
+	stop_clients(new_clients);
+	assert_undisturbed(new_clients);
 }
 
 static int end_clients(void **state)
