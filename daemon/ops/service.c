@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/journal.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "service_internal.h"
@@ -184,6 +185,7 @@ static int serve(struct service *s)
 	}
 	service_notify_close(s);
 	free(s->databases);
+	log_end();
 	log_info("end");
 	return s->exit_code;
 }
@@ -224,6 +226,7 @@ int service_run(const char *path, int allow_root)
 		return EXIT_REFUSED;
 	}
 	service_set_log(&s.config);
+	log_open_journal(JOURNAL_SOCKET);
 	rc = geteuid() == 0 && !allow_root ? refuse_root() : serve(&s);
 	config_close(&s.config);
 	return rc;
