@@ -72,8 +72,8 @@ c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
 .PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
-	format format-check describe bench install settle uninstall clean \
-	help FORCE
+	format format-check describe bench picture install settle uninstall \
+	clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
@@ -81,7 +81,7 @@ MAKEFLAGS += --no-builtin-rules
 all: $(archive) $(programs)
 
 help:
-	@echo 'all check soak demo bench install uninstall clean'
+	@echo 'all check soak demo bench picture install uninstall clean'
 	@echo 'asan valgrind tidy cppcheck layers format format-check describe'
 	@echo 'TESTS="test_err test_job" selects; VARIANT, CC, WERROR=1'
 
@@ -181,6 +181,11 @@ bench:
 bench-%: tests/bench/bench_%.sh
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' $<
+
+# The picture in README.md, from a real run.
+picture:
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/bench/picture.sh
 
 asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan all tests
