@@ -1,0 +1,3 @@
+DROP VIEW IF EXISTS backfill.signals;
+DROP VIEW IF EXISTS backfill.locks;
+DROP VIEW IF EXISTS backfill.progress;
