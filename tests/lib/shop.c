@@ -104,6 +104,14 @@ int64_t job_id(const char *name)
 		"SELECT id FROM backfill.jobs WHERE name = '%s'", name);
 }
 
+const char *job_in_log(int64_t id)
+{
+	return sql_text(shop.db,
+		"SELECT format('job %%s (%%s): ', id, name)"
+		" FROM backfill.jobs WHERE id = %lld",
+		(long long)id);
+}
+
 void job_wait(const char *name, const char *state)
 {
 	const char *found;

@@ -46,6 +46,9 @@ void job_submit(const char *name, const char *target, int rows,
 
 int64_t job_id(const char *name);
 
+/* How a line of the log about it begins: "job 42 (name): ". */
+const char *job_in_log(int64_t id);
+
 /* Wait for a state; another final state fails at once. */
 void job_wait(const char *name, const char *state);
 
