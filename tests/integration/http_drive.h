@@ -26,7 +26,7 @@ static const char *http_yaml(const char *listen, const char *socket)
 	static char yaml[1024];
 
 	(void)snprintf(yaml, sizeof yaml,
-		"daemon: {lease: 2s, poll_interval: 1s}\n"
+		"daemon: {lease: 5s, poll_interval: 1s}\n"
 		"http:\n"
 		"  listen: \"%s\"\n"
 		"  socket: \"%s\"\n",
