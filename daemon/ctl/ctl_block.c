@@ -109,13 +109,6 @@ void block_line(struct block *b, const char *line)
 	push(b, text_take(&cut));
 }
 
-void block_add(struct block *b, const struct block *other)
-{
-	for (size_t i = 0; i < other->count; i++) {
-		block_line(b, other->lines[i]);
-	}
-}
-
 void block_end(struct block *b)
 {
 	if (!b->is_open) {
@@ -254,9 +247,14 @@ void block_print(struct text *out, const struct block *b, enum block_look look,
 	const char *end)
 {
 	for (size_t i = 0; i < b->count; i++) {
-		text_add(out, look == BLOCK_DIM ? "\x1b[2m" : "");
-		print_line(out, b->lines[i], look);
-		text_add(out, look == BLOCK_DIM ? "\x1b[0m" : "");
+		const char *line = b->lines[i];
+		int is_live = *line == *MARK_LIVE;
+		int is_dim = look == BLOCK_DIM && !is_live;
+
+		text_add(out, is_dim ? "\x1b[2m" : "");
+		print_line(out, line + is_live,
+			look == BLOCK_DIM && is_live ? BLOCK_COLOUR : look);
+		text_add(out, is_dim ? "\x1b[0m" : "");
 		text_add(out, end);
 	}
 }

@@ -120,7 +120,8 @@ static void add_columns(struct block *out, const struct columns *c)
 
 		text_reset(&t);
 		for (size_t i = 0; i < c->count; i++) {
-			if (row < c->blocks[i].count) {
+			if (row < c->blocks[i].count &&
+				*c->blocks[i].lines[row] != '\0') {
 				block_pad(&t, from);
 				text_add(&t, c->blocks[i].lines[row]);
 			}
@@ -226,19 +227,33 @@ static void cut_height(struct block *out, size_t height)
 	}
 }
 
+/* Not dimmed with what it is about. */
+static void add_notice(struct block *out, const char *notice)
+{
+	struct block b;
+	struct text t;
+
+	block_init(&b, out->width);
+	text_init(&t);
+	text_add(&t, notice);
+	block_row(&b, "");
+	block_field(&b, 0, &t);
+	block_end(&b);
+	for (size_t i = 0; i < b.count; i++) {
+		text_reset(&t);
+		text_addf(&t, MARK_LIVE "%s", b.lines[i]);
+		block_line(out, t.data);
+	}
+	text_close(&t);
+	block_close(&b);
+}
+
 void ctl_screen_draw(struct block *out, const struct screen *s, size_t height,
 	const char *notice)
 {
-	struct text t;
-
 	ctl_screen_head(out, s);
 	if (notice != NULL) {
-		text_init(&t);
-		text_add(&t, notice);
-		block_row(out, "");
-		block_field(out, 0, &t);
-		block_end(out);
-		text_close(&t);
+		add_notice(out, notice);
 	}
 	add_jobs(out, s, height);
 	cut_height(out, height);

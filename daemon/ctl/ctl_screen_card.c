@@ -237,7 +237,7 @@ static void add_eta(
 				ctl_format_clock(
 					at, s->now + j->eta_s, s->now));
 		} else {
-			text_add(&t, " once it goes on");
+			text_add(&t, " once resumed");
 		}
 	}
 	block_field(b, GAP, &t);
@@ -284,9 +284,9 @@ static void add_pace(
 	text_init(&t);
 	block_row(b, "  pace ");
 	for (size_t i = 0; i < s->signal_count; i++) {
-		text_add(&t, i > 0 ? " | " : "");
 		add_lag(&t, &s->signals[i]);
-		block_field(b, 0, &t);
+		text_add(&t, i + 1 < s->signal_count ? " |" : "");
+		block_field(b, 1, &t);
 	}
 	if (!isnan(j->pause_s)) {
 		text_addf(&t, "pause %s (%s in all)",
@@ -366,10 +366,9 @@ static void add_done(struct block *b, const struct screen_job *j)
 
 	text_init(&t);
 	block_row(b, "  done ");
-	text_addf(&t, "%s rows changed in %s %s",
-		ctl_format_count(rows, j->rows_done),
+	text_addf(&t, "%s rows in %s %s", ctl_format_count(rows, j->rows_done),
 		ctl_format_count(batches, j->batches),
-		j->batches > 1 || j->batches < 1 ? "batches" : "batch");
+		j->batches > 0 && j->batches < 2 ? "batch" : "batches");
 	block_field(b, GAP, &t);
 	if (j->row_errors > 0) {
 		text_addf(&t, MARK_BAD "%s failed" MARK_END,

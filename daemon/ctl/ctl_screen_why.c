@@ -7,7 +7,7 @@
 #include "ctl/ctl_format.h"
 #include "ctl/ctl_screen.h"
 
-enum { STATE_COLUMNS = 15 };
+enum { STATE_COLUMNS = 16 }; /* "FAILED 3h00m ago" */
 
 static const char ARROW[] = " -> ";
 static const char HELD[] = "held: ";

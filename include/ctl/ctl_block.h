@@ -16,6 +16,9 @@
 #define MARK_BOLD "\x05"
 #define MARK_END "\x0e"
 
+/* At the beginning of a line: it is not dimmed with the others. */
+#define MARK_LIVE "\x06"
+
 enum block_look { BLOCK_PLAIN, BLOCK_COLOUR, BLOCK_DIM };
 
 struct block {
@@ -45,9 +48,6 @@ void block_end(struct block *b);
 
 /* A line as it stands, cut at the width; copies. */
 void block_line(struct block *b, const char *line);
-
-/* The lines of another block, each cut at the width; copies. */
-void block_add(struct block *b, const struct block *other);
 
 /* Columns of a line, marks aside. */
 size_t block_columns(const char *line);

@@ -8,7 +8,7 @@ build=(gcc libc6-dev make pkg-config libpq-dev libuv1-dev libyaml-dev)
 server=(postgresql util-linux procps)
 tests=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev
 	cppcheck valgrind shellcheck faketime pgbouncer openssl libssl-dev
-	systemd systemd-container dbus)
+	systemd systemd-container dbus tmux)
 
 case ${1:-} in
 demo) packages=("${build[@]}" "${server[@]}") ;;

@@ -6,7 +6,6 @@
 : "${BACKFILL_BUILD_DIR:=$PWD/build/release}"
 bindir=${PG_BINDIR:-$(pg_config --bindir)}
 pair=$scratch/p
-daemon=
 
 # PostgreSQL refuses to run as root. As root everything here is user
 # postgres's, from copies of the programs: that user may not be able to reach
@@ -34,7 +33,7 @@ wait_for() {
 			"$@" || true
 			fail "this did not come about: $*"
 		fi
-		read -r -t 0.1 <> <(:) || true
+		sleep 0.1
 	done
 }
 
@@ -51,18 +50,15 @@ stop_server() {
 	run "$bindir/pg_ctl" -D "$pair/$1" -m "${2:-fast}" -w stop >/dev/null
 }
 
-# exec: the pid must be the daemon's.
+# Its pid is in a file, since each test is a subshell. exec: it must be the
+# daemon's own.
 start_daemon() {
 	(exec "${as[@]}" "$pair/bin/backfilld" -c "$pair/backfilld.yaml" \
-		2>>"$pair/daemon.log") &
-	daemon=$!
+		>>"$pair/daemon.log" 2>&1) &
+	echo $! >"$scratch/daemon.pid"
 }
 
-kill_daemon() {
-	kill "-${1:-KILL}" "$daemon" 2>/dev/null || true
-	wait "$daemon" 2>/dev/null || true
-	daemon=
-}
+kill_daemon() { kill -KILL "$(cat "$scratch/daemon.pid")"; }
 
 # start_pair: the servers and the schema; the daemon's file is written with
 # the sections of $1.
@@ -70,7 +66,7 @@ start_pair() {
 	mkdir -p "$pair/bin" "$pair/s" "$pair/r"
 	cp "$BACKFILL_BUILD_DIR/backfilld" "$BACKFILL_BUILD_DIR/backfillctl" \
 		"$pair/bin"
-	cat >"$pair/backfilld.yaml" <<-YAML
+	sed 's/^\t*//' >"$pair/backfilld.yaml" <<-YAML
 		databases:
 		  - name: shop
 		    dsn: "host=$pair/s dbname=shop user=backfilld"
@@ -111,7 +107,7 @@ start_pair() {
 
 # Called by the trap of who sources this.
 stop_pair() {
-	[ -z "$daemon" ] || kill_daemon
+	kill_daemon 2>/dev/null
 	stop_server replica immediate 2>/dev/null
 	stop_server data immediate 2>/dev/null
 }
