@@ -154,7 +154,7 @@ done_with_it() {
 		max_batch_rows = NULL WHERE id = 1"
 	ctl resume 1
 	ctl wait 1
-	both_look_like done
+	both_look_like 'done'
 }
 
 terminals_have_ended() { ! tm list-sessions 2>/dev/null; }

@@ -5,7 +5,7 @@
 
 : "${BACKFILL_BUILD_DIR:=$PWD/build/release}"
 bindir=${PG_BINDIR:-$(pg_config --bindir)}
-pair=$scratch/p
+pair=${scratch:?}/p
 
 # PostgreSQL refuses to run as root. As root everything here is user
 # postgres's, from copies of the programs: that user may not be able to reach
