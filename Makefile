@@ -24,7 +24,7 @@ VALGRIND ?= valgrind -q --error-exitcode=99 --leak-check=full
 VALGRIND_TESTS ?= test_job
 
 BUILD := build/$(VARIANT)
-PACKAGES := libpq libuv yaml-0.1
+PACKAGES := libpq libuv yaml-0.1 libmicrohttpd
 
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wformat=2 -Wvla
@@ -53,7 +53,8 @@ server_test_libs = $(shell $(PKG_CONFIG) --libs libssl 2>/dev/null)
 # tests link against it.
 mains := daemon/main.c daemon/ctl/main.c
 sources := $(sort $(filter-out $(mains),$(wildcard daemon/*/*.c)))
-objects := $(sources:%.c=$(BUILD)/%.o) $(BUILD)/gen/sql_scripts.o
+objects := $(sources:%.c=$(BUILD)/%.o) $(BUILD)/gen/sql_scripts.o \
+	$(BUILD)/gen/page.o
 archive := $(BUILD)/libbackfill.a
 scripts := $(sort $(wildcard daemon/sql/*.sql))
 
@@ -116,6 +117,13 @@ $(BUILD)/gen/sql_scripts.c: daemon/sql/embed $(scripts) $(BUILD)/sources
 
 $(BUILD)/gen/sql_scripts.o: $(BUILD)/gen/sql_scripts.c $(BUILD)/flags
 	$(call quiet,CC  )$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/gen/page.c: daemon/ops/embed daemon/ops/dashboard.html
+	@mkdir -p $(@D)
+	$(call quiet,GEN )daemon/ops/embed daemon/ops/dashboard.html > $@
+
+$(BUILD)/gen/page.o: $(BUILD)/gen/page.c $(BUILD)/flags
+	$(call quiet,CC  )$(CC) $(all_cflags) -Idaemon/ops -MMD -MP -c -o $@ $<
 
 $(archive): $(objects) $(BUILD)/sources
 	@rm -f $@

@@ -69,6 +69,7 @@ void database_maybe_free(struct database *db)
 		return;
 	}
 	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);
+	counters_close(&db->host.counters);
 	free(db->runners);
 	free(db);
 }
@@ -162,6 +163,7 @@ void database_reconnect(struct database *db, const struct err *e)
 	}
 	log_warning("%s: %s: %s -> connect again", database_name(db),
 		sm_name(&db->state), e->message);
+	db->host.counters.reconnects += db->state.state == SERVING;
 	database_move(db, PAUSING);
 	db->host.control = NULL;
 	pacer_forget(db->host.pacer);

@@ -1,0 +1,82 @@
+#include "store/screens.h"
+
+#include "queue_internal.h"
+
+/* More than this, nobody reads in a page, and the daemon keeps in memory. */
+#define MOST_ROWS "200"
+#define MOST_HISTORIES "100"
+
+const char *const screens_table_titles[] = { "id", "name", "target", "state",
+	"reason", "percent", "rows", "rows/s", "time left", "saved", NULL };
+
+static struct pgc_request *look(
+	const char *sql, int count, const char *const values[])
+{
+	struct pgc_request *r = pgc_request_new(QUEUE_DEADLINE_MS);
+
+	pgc_add(r,
+		"SELECT pg_catalog.set_config('statement_timeout', '2s',"
+		" true)");
+	pgc_add_params(r, sql, count, values);
+	return r;
+}
+
+struct pgc_request *screens_status(void)
+{
+	return look("SELECT backfill.status()", 0, NULL);
+}
+
+struct pgc_request *screens_job(const char *job)
+{
+	return look("SELECT backfill.job_status($1)", 1, &job);
+}
+
+const char *screens_read_json(const struct pgc_request *r)
+{
+	const PGresult *result = screens_read_rows(r);
+
+	return pgc_is_null(result, 0, 0) ? NULL : pgc_text(result, 0, 0);
+}
+
+struct pgc_request *screens_metrics(void)
+{
+	return look("SELECT m.name, (SELECT pg_catalog.string_agg("
+		    " pg_catalog.format('%s=\"%s\"', l.key,"
+		    " replace(replace(replace(l.value, E'\\\\', E'\\\\\\\\'),"
+		    " '\"', E'\\\\\"'), E'\\n', E'\\\\n')), ',' ORDER BY l.key)"
+		    " FROM pg_catalog.jsonb_each_text(m.labels) AS l), m.value"
+		    " FROM backfill.metrics m",
+		0, NULL);
+}
+
+struct pgc_request *screens_table(void)
+{
+	return look("SELECT p.id, p.name, p.target, p.state, p.reason,"
+		    " p.percent, p.rows_done, round(p.rows_per_second), p.eta,"
+		    " pg_catalog.to_char(p.saved_at,"
+		    "  'YYYY-MM-DD HH24:MI:SS TZ')"
+		    " FROM backfill.progress p WHERE p.state IN"
+		    "  ('queued', 'running', 'paused')"
+		    " OR p.finished_at > now() - '1 day'::interval"
+		    " ORDER BY p.finished_at DESC NULLS FIRST, p.id"
+		    " LIMIT " MOST_ROWS,
+		0, NULL);
+}
+
+struct pgc_request *screens_history(void)
+{
+	return look("SELECT p.id, p.rows_per_second,"
+		    " 1000 * extract(epoch FROM p.batch_time),"
+		    " (SELECT max(s.value) FROM backfill.signals s"
+		    "  WHERE s.signal = 'replication_lag'), p.waits_for, p.name"
+		    " FROM backfill.progress p"
+		    " WHERE p.state IN ('queued', 'running', 'paused')"
+		    " ORDER BY p.state <> 'running', p.id"
+		    " LIMIT " MOST_HISTORIES,
+		0, NULL);
+}
+
+const PGresult *screens_read_rows(const struct pgc_request *r)
+{
+	return pgc_result(r, 1);
+}
