@@ -72,7 +72,7 @@ test_helpers := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
-.PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
+.PHONY: all tests check soak packages demo picture asan valgrind tidy cppcheck layers \
 	format format-check bench install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -177,6 +177,13 @@ demo:
 	@tests/lib/install-packages.sh demo
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/demo
+
+# The README's, of a real run.
+picture:
+	@tests/browser/prepare
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/browser/with_servers \
+		node tests/browser/picture.js conf/doc/dashboard.png
 
 # One after the other; each also by itself: bench-update.
 bench:

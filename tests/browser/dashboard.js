@@ -263,7 +263,7 @@ tests.sql_to_copy_does_what_it_says = async () => {
 		await sql(await copied(page, "pause"));
 		assert.equal(await sql(`SELECT state || ' ' || reason FROM
 			backfill.jobs WHERE name = ` + literal(name)),
-		"paused app: why");
+		"paused paused by app: why");
 		await sql(await copied(page, "resume"));
 		await state_is(name, "queued");
 		const retune = await copied(page, "retune");
@@ -406,31 +406,32 @@ function contrasts() {
 tests.light_and_dark_and_narrow = async () => {
 	const grounds = [];
 	for (const colorScheme of ["light", "dark"]) {
-		for (const width of [360, 800, 1280]) {
-			for (const rest of ["/", "/#/shop/1", "/#/shop/2"]) {
-				const page = await open(rest, { colorScheme,
-					viewport: { width, height: 700 } });
-				await page.locator(rest === "/" ? "#open tbody"
-					: "#job .sql").first().waitFor();
+		const page = await open("/", { colorScheme });
+		for (const rest of ["/#/", "/#/shop/1", "/#/shop/2"]) {
+			await page.goto(url(rest));
+			await page.locator(rest === "/#/" ? "#open tbody" : "#job .sql")
+				.first().waitFor();
+			for (const width of [360, 800, 1280]) {
+				await page.setViewportSize({ width, height: 700 });
 				assert.deepEqual(await page.evaluate(contrasts), []);
 				assert.ok(await page.evaluate(() => document
 					.documentElement.scrollWidth <= innerWidth), rest);
-				grounds.push(await page.evaluate(() => getComputedStyle(
-					document.documentElement).backgroundColor));
-				await close(page);
 			}
 		}
+		grounds.push(await page.evaluate(() => getComputedStyle(
+			document.documentElement).backgroundColor));
+		await close(page);
 	}
-	assert.equal(new Set(grounds).size, 2);
+	assert.notEqual(grounds[0], grounds[1]);
 	const page = await open("/", { colorScheme: "light" });
 	const ground = () => page.evaluate(() => getComputedStyle(
 		document.documentElement).backgroundColor);
 	assert.equal(await ground(), grounds[0]);
 	await page.getByRole("button", { name: "dark colours" }).click();
-	assert.equal(await ground(), grounds[grounds.length - 1]);
+	assert.equal(await ground(), grounds[1]);
 	await page.reload();
 	await page.waitForSelector("#app:not([hidden])");
-	assert.equal(await ground(), grounds[grounds.length - 1]);
+	assert.equal(await ground(), grounds[1]);
 	await close(page);
 };
 
@@ -552,9 +553,11 @@ async function main() {
 			continue;
 		}
 		console.log("[ RUN      ] " + name);
+		const began_at = Date.now();
 		try {
 			await test();
 			console.log("[       OK ] " + name);
+			console.log("in " + (Date.now() - began_at) / 1000 + " s");
 		} catch (error) {
 			failures++;
 			console.log(error.stack + "\n[  FAILED  ] " + name);

@@ -75,7 +75,7 @@ async function start_daemon(more = "") {
     workers: 4
 ${more}
 pace: {max_replication_lag: 2s}
-daemon: {lease: 2s}
+daemon: {lease: 5s}
 http: {listen: "127.0.0.1:${port}"}
 `);
 	const log = fs.openSync(dir + "/daemon.log", "a");
