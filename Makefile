@@ -72,8 +72,8 @@ test_helpers := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
-.PHONY: all tests check soak packages demo picture asan valgrind tidy cppcheck layers \
-	format format-check bench install uninstall clean help FORCE
+.PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
+	format format-check describe bench picture install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
@@ -82,7 +82,7 @@ all: $(archive) $(programs)
 
 help:
 	@echo 'all check soak demo bench install uninstall clean'
-	@echo 'asan valgrind tidy cppcheck layers format format-check'
+	@echo 'asan valgrind tidy cppcheck layers format format-check describe'
 	@echo 'TESTS="test_err test_job" selects; VARIANT, CC, WERROR=1'
 
 # V=1 prints the commands themselves.
@@ -246,6 +246,15 @@ cppcheck:
 		--suppress=missingInclude --suppress=varFuncNullUB \
 		-D_GNU_SOURCE -DBACKFILLD_VERSION='"$(VERSION)"' \
 		-Iinclude -Itests/lib daemon $(wildcard tests)
+
+# What is printed from the table of options, once more: the sample, and the
+# middle of the manual page.
+describe: all
+	@$(BUILD)/backfilld --describe-config > conf/backfilld.yaml
+	@$(BUILD)/backfilld --describe-config=mdoc > $(BUILD)/options.mdoc
+	@sed -i -e '/^\.\\" Below is/,/^\.\\" Above is/{/^\.\\"/!d}' \
+		-e '/^\.\\" Below is/r $(BUILD)/options.mdoc' \
+		conf/man/backfilld.yaml.5
 
 # ---- installing
 

@@ -132,6 +132,17 @@ const char *option_type_name(const struct option_def *o)
 	return names[o->type];
 }
 
+const char *option_shown_default(const struct option_def *o)
+{
+	if (o->default_text == NULL) {
+		return NULL;
+	}
+	if (o->type == OPTION_STRING_LIST) {
+		return "[]";
+	}
+	return o->default_text[0] == '\0' ? "\"\"" : o->default_text;
+}
+
 void option_add_range(const struct option_def *o, struct text *out)
 {
 	switch (o->type) {

@@ -116,6 +116,8 @@ static void set_clock(struct http *h)
 
 static void cut_the_slow(struct http *h)
 {
+	/* What it did not take is dropped. */
+	static const struct linger forget = { .l_onoff = 1 };
 	uint64_t now_ms = uv_now(h->loop);
 
 	for (struct http_connection *c = h->first; c != NULL; c = c->next) {
@@ -124,6 +126,8 @@ static void cut_the_slow(struct http *h)
 		}
 		if (!c->is_cut) {
 			c->is_cut = 1;
+			(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &forget,
+				sizeof forget);
 			(void)shutdown(c->fd, SHUT_RDWR);
 		}
 	}
@@ -304,10 +308,15 @@ void http_wake(struct http *h)
 {
 	struct http_request *rq;
 
-	while (h != NULL && (rq = h->waiting) != NULL) {
+	if (h == NULL || h->waiting == NULL) {
+		return;
+	}
+	while ((rq = h->waiting) != NULL) {
 		unlink_request(rq);
 		MHD_resume_connection(rq->connection);
 	}
+	/* Its manual: "you must make sure to run MHD_run()". */
+	(void)uv_timer_start(&h->again, on_again, 0, 0);
 }
 
 /* ---- beginning and end ---- */
@@ -371,6 +380,7 @@ void http_close(struct http *h)
 	h->is_closing = 1;
 	http_listen_stop(h);
 	http_wake(h);
+	(void)uv_timer_stop(&h->again);
 	uv_close((uv_handle_t *)&h->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&h->again, on_handle_closed);
 	uv_close((uv_handle_t *)&h->clock, on_handle_closed);

@@ -26,7 +26,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { BACKLOG = HTTP_CONNECTIONS };
+enum { BACKLOG = HTTP_CONNECTIONS, SEND_BYTES = 64 * 1024 };
 
 static const char OFF[] = "off";
 
@@ -112,6 +112,8 @@ static void on_client(uv_poll_t *poll, int status, int events)
 	struct http *h = l->http;
 	struct sockaddr_storage from;
 	socklen_t length = sizeof from;
+	/* The kernel's memory is bounded, too. */
+	int buffer = SEND_BYTES;
 	int fd;
 
 	(void)status;
@@ -120,6 +122,8 @@ static void on_client(uv_poll_t *poll, int status, int events)
 	fd = accept4(l->fd, (struct sockaddr *)&from, &length,
 		SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
+		(void)setsockopt(
+			fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
 		http_take(h, fd, (struct sockaddr *)&from, length);
 	} else if (!is_of_the_client(errno)) {
 		log_warning("http: a client could not be accepted: %s -> again"

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/journal.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "service_internal.h"
@@ -190,6 +191,7 @@ static int serve(struct service *s)
 	site_free(s->site);
 	service_notify_close(s);
 	free(s->databases);
+	log_end();
 	log_info("end");
 	return s->exit_code;
 }
@@ -235,6 +237,7 @@ int service_run(const char *path, int allow_root)
 		return EXIT_REFUSED;
 	}
 	service_set_log(&s.config);
+	log_open_journal(JOURNAL_SOCKET);
 	rc = geteuid() == 0 && !allow_root ? refuse_root() : serve(&s);
 	config_close(&s.config);
 	return rc;

@@ -25,8 +25,8 @@ struct look {
 	size_t samples_count;
 	uint64_t answered_ms; /* 0: never */
 	uint64_t tried_ms;    /* when the last answer or failure came */
-	int is_asking;
-	char trouble[512]; /* why the last try failed; "": it did not */
+	int is_asking;	      /* under way, or next */
+	char trouble[512];    /* why the last try failed; "": it did not */
 };
 
 /* One value of backfill.metrics. */
@@ -61,6 +61,7 @@ struct site_database {
 	struct look table;
 	struct look jobs[SITE_JOB_LOOKS];
 	struct look history;
+	struct look *asked; /* under way; NULL: none */
 	struct history *histories;
 	size_t histories_count;
 };
@@ -103,7 +104,9 @@ void look_close(struct look *look);
 /* Ask, unless the answer is younger than a second. Returns whether one is on
  * its way. */
 int look_refresh(struct look *look);
-/* The same whatever the age. */
+/* How long the server may take for it: heartbeats must not come late. */
+uint64_t look_timeout_ms(const struct look *look);
+/* The same as look_refresh() whatever the age. */
 int look_ask(struct look *look);
 /* Why the database does not serve, or did not answer; NULL: nothing. */
 const char *look_trouble(const struct look *look);

@@ -113,8 +113,7 @@ static int take(struct look *look, const struct pgc_request *request)
 
 static struct pgc_request *ask(const struct look *look)
 {
-	(void)look;
-	return screens_history();
+	return screens_history(look_timeout_ms(look));
 }
 
 void history_init(struct site_database *db)

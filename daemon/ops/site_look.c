@@ -20,6 +20,10 @@
 
 enum {
 	FRESH_MS = 1000,
+	/* The longest that the server may take for one. */
+	LEASE_PARTS = 5,
+	LEAST_MS = 200,
+	MOST_MS = 2000,
 	/* What a look may keep. */
 	MOST_BYTES = 4 * 1024 * 1024
 };
@@ -53,12 +57,24 @@ static uint64_t now_ms(const struct look *look)
 	return uv_now(&look->db->site->service->loop);
 }
 
+uint64_t look_timeout_ms(const struct look *look)
+{
+	int64_t ms = look->db->site->service->config.lease_ms / LEASE_PARTS;
+
+	return (uint64_t)(ms < LEAST_MS ? LEAST_MS
+			: ms > MOST_MS	? MOST_MS
+					: ms);
+}
+
+static void ask_next(struct site_database *db);
+
 static void on_answer(
 	void *data, struct pgc_request *request, const struct err *e)
 {
 	struct look *look = data;
 
 	look->is_asking = 0;
+	look->db->asked = NULL;
 	look->tried_ms = now_ms(look);
 	look->trouble[0] = '\0';
 	if (e != NULL) {
@@ -68,18 +84,47 @@ static void on_answer(
 	} else if (look->take(look, request) == 0) {
 		look->answered_ms = look->tried_ms;
 	}
+	ask_next(look->db);
 	http_wake(look->db->site->http);
+}
+
+static void ask_now(struct look *look)
+{
+	struct database *db = site_database(look->db);
+
+	look->is_asking = db != NULL &&
+		database_ask(db, look->ask(look), on_answer, look) == 0;
+	if (look->is_asking) {
+		look->db->asked = look;
+	}
+}
+
+/* Of one database, one after the other: between two of them the heartbeat
+ * has its turn. */
+static void ask_next(struct site_database *db)
+{
+	struct look *const looks[] = { &db->status, &db->metrics, &db->table,
+		&db->history };
+
+	for (size_t i = 0; i < sizeof looks / sizeof looks[0]; i++) {
+		if (db->asked == NULL && looks[i]->is_asking) {
+			ask_now(looks[i]);
+		}
+	}
+	for (size_t i = 0; i < SITE_JOB_LOOKS; i++) {
+		if (db->asked == NULL && db->jobs[i].is_asking) {
+			ask_now(&db->jobs[i]);
+		}
+	}
 }
 
 int look_ask(struct look *look)
 {
-	struct database *db = site_database(look->db);
-
-	if (look->is_asking) {
-		return 1;
+	if (!look->is_asking && look->db->asked == NULL) {
+		ask_now(look);
+	} else {
+		look->is_asking = 1;
 	}
-	look->is_asking = db != NULL &&
-		database_ask(db, look->ask(look), on_answer, look) == 0;
 	return look->is_asking;
 }
 
@@ -133,25 +178,22 @@ int look_take_json(struct look *look, const struct pgc_request *request)
 
 static struct pgc_request *ask_status(const struct look *look)
 {
-	(void)look;
-	return screens_status();
+	return screens_status(look_timeout_ms(look));
 }
 
 static struct pgc_request *ask_metrics(const struct look *look)
 {
-	(void)look;
-	return screens_metrics();
+	return screens_metrics(look_timeout_ms(look));
 }
 
 static struct pgc_request *ask_table(const struct look *look)
 {
-	(void)look;
-	return screens_table();
+	return screens_table(look_timeout_ms(look));
 }
 
 static struct pgc_request *ask_job(const struct look *look)
 {
-	return screens_job(look->job);
+	return screens_job(look_timeout_ms(look), look->job);
 }
 
 struct look *look_of_job(struct site_database *db, const char *job)

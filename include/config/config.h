@@ -73,4 +73,8 @@ void config_close(struct config *c);
  * prints. */
 void config_describe(struct text *out);
 
+/* The options as the manual page backfilld.yaml(5) has them, in mdoc(7): what
+ * --describe-config=mdoc prints. */
+void config_describe_mdoc(struct text *out);
+
 #endif

@@ -82,6 +82,9 @@ void option_free(const struct option_def *o, void *base);
 /* "a time", "a list of strings", … */
 const char *option_type_name(const struct option_def *o);
 
+/* The default as the file would have it; NULL: required. */
+const char *option_shown_default(const struct option_def *o);
+
 /* What is allowed, for people: "10ms to 10s", "off, local, on". Nothing for
  * strings. */
 void option_add_range(const struct option_def *o, struct text *out);

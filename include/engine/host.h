@@ -4,6 +4,8 @@
 
 #include <uv.h>
 
+#include "base/log.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "engine/counters.h"
 #include "pg/pgc.h"
@@ -26,5 +28,13 @@ struct host {
  * our own clock, which also counts the time that the host slept. The fence
  * holds without this; it spares the server a batch that must fail. */
 int host_may_begin(const struct host *h);
+
+/* host_log.c: a line of the log about the database; sqlstate: of the error that
+ * it is about, or NULL. */
+void host_log(const struct host *h, enum log_level level, const char *sqlstate,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* What may be told of an error of the control connection. */
+void host_add_error(struct text *out, const struct err *e);
 
 #endif
