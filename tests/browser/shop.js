@@ -17,11 +17,11 @@ const dir = process.env.DIR;
 const DEADLINE_MS = 60e3;
 
 /* Rejects with what psql says. */
-function psql(user, port, sql) {
+function psql(user, port, sql, database = "shop") {
 	return new Promise((resolve, reject) => {
 		const child = execFile("psql", ["-X", "-q", "-At", "-v",
 			"ON_ERROR_STOP=1", "-h", dir + "/s", "-p", port, "-U", user,
-			"-d", "shop", "-f", "-"], { encoding: "utf8" },
+			"-d", database, "-f", "-"], { encoding: "utf8" },
 		(error, stdout, stderr) => error
 			? reject(new Error(stderr + " in: " + sql))
 			: resolve(stdout.trim()));
@@ -29,9 +29,18 @@ function psql(user, port, sql) {
 	});
 }
 
-const sql = (text) => psql("app", "5432", text);
-const admin = (text) => psql("postgres", "5432", text);
+const sql = (text, database) => psql("app", "5432", text, database);
+const admin = (text, database) => psql("postgres", "5432", text, database);
 const standby = (text) => psql("postgres", "5433", text);
+
+/* A second database beside shop, with the schema and the same logins. */
+async function add_database(name) {
+	await admin("CREATE DATABASE " + name);
+	await new Promise((resolve, reject) => execFile(dir + "/bin/backfillctl",
+		["-h", dir + "/s", "-U", "postgres", "-d", name, "install"],
+		(error) => error ? reject(error) : resolve()));
+	await admin("GRANT CREATE ON SCHEMA public TO app", name);
+}
 
 /* Until it returns something true, which it resolves to. */
 async function until(what, is_so, deadline_ms = DEADLINE_MS) {
@@ -65,7 +74,7 @@ let daemon = null, port = null;
 
 const url = (rest = "/") => "http://127.0.0.1:" + port + rest;
 
-/* databases: lines of YAML. Resolves when the page is there. */
+/* more: databases, as lines of YAML. Resolves when the page is there. */
 async function start_daemon(more = "") {
 	port = port || await free_port();
 	fs.writeFileSync(dir + "/backfilld.yaml", `databases:
@@ -110,5 +119,5 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) {
 }
 process.on("exit", () => daemon && daemon.kill("SIGKILL"));
 
-module.exports = { sql, admin, standby, until, url, start_daemon,
+module.exports = { add_database, sql, admin, standby, until, url, start_daemon,
 	stop_daemon, open_browser, root };
