@@ -73,12 +73,8 @@ c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
 .PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
-<<<<<<< HEAD
-	format format-check describe bench picture install uninstall clean help FORCE
-=======
-	format format-check describe bench picture install settle uninstall \
-	clean help FORCE
->>>>>>> main
+	format format-check describe bench picture picture-dashboard install settle \
+	uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
@@ -183,8 +179,8 @@ demo:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/demo
 
-# The README's, of a real run.
-picture:
+# The README's of the dashboard, of a real run.
+picture-dashboard:
 	@tests/browser/prepare
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/browser/with_servers \
