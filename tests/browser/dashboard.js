@@ -481,6 +481,7 @@ tests.plain_table_without_javascript = async () => {
 	assert.match(body, /orders\.cents/);
 	assert.match(body, /running/);
 	assert.match(body, /<img src=x onerror=/);
+	assert.doesNotMatch(body, /[\u202a-\u202e]/);
 	assert.equal(await page.locator("img").count(), 0);
 	assert.ok(await page.locator("#app").isHidden());
 	assert.ok(await page.locator("main#plain table th").count() > 3);
