@@ -73,7 +73,8 @@ c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
 .PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
-	format format-check describe bench install uninstall clean help FORCE
+	format format-check describe bench picture install settle uninstall \
+	clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
@@ -81,7 +82,7 @@ MAKEFLAGS += --no-builtin-rules
 all: $(archive) $(programs)
 
 help:
-	@echo 'all check soak demo bench install uninstall clean'
+	@echo 'all check soak demo bench picture install uninstall clean'
 	@echo 'asan valgrind tidy cppcheck layers format format-check describe'
 	@echo 'TESTS="test_err test_job" selects; VARIANT, CC, WERROR=1'
 
@@ -189,6 +190,11 @@ bench-%: tests/bench/bench_%.sh
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' $<
 
+# The picture in README.md, from a real run.
+picture:
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/bench/picture.sh
+
 asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan all tests
 	@BACKFILL_BUILD_DIR='$(CURDIR)/build/asan' \
@@ -283,6 +289,24 @@ install: all
 	done
 	install -m 644 systemd/backfilld.sysusers \
 		'$(DESTDIR)$(SYSUSERSDIR)/backfilld.conf'
+	$(if $(DESTDIR),,@$(MAKE) --no-print-directory settle)
+
+# What a package does after it was unpacked: the user, who may read the
+# configuration, and what systemd knows of the units. Only root can.
+settle:
+	@if [ "$$(id -u)" -eq 0 ] && [ -d /run/systemd/system ]; then \
+		systemd-sysusers '$(SYSUSERSDIR)/backfilld.conf' && \
+		find '$(SYSCONFDIR)/backfilld/backfilld.yaml' -group root \
+			-exec chgrp backfilld {} + && \
+		systemctl daemon-reload; \
+	fi
+	@echo 'Installed. What is next, for a database DBNAME:'
+	@echo '  backfillctl install -d DBNAME    as a superuser; ends with the' \
+		'roles and lines that remain'
+	@echo '  $(SYSCONFDIR)/backfilld/backfilld.yaml   names the databases'
+	@echo '  systemctl enable --now backfilld'
+	@echo '  backfillctl check -c $(SYSCONFDIR)/backfilld/backfilld.yaml' \
+		'   as user backfilld'
 
 # The configuration is the operator's and stays.
 uninstall:

@@ -256,6 +256,7 @@ static const char BLOCKED[] = "The application is blocked";
 static void test_blocked(void **state)
 {
 	(void)state;
+	/* Long enough for who looks. */
 	(void)lag_daemon(
 		NO_STANDBY, LAG_DAEMON "pace: {max_blocking_time: 1min}\n");
 	sql_exec(front, "SET application_name = 'front'");
@@ -271,6 +272,10 @@ static void test_blocked(void **state)
 	act(shop.app, BLOCKED, 2);
 	sql_async_wait(front);
 	assert_int_equal(changed(), LAG_GATE);
+	assert_int_equal(sql_int(shop.db,
+				 "SELECT count(*) FROM backfill.events"
+				 " WHERE event = 'batch_cancelled'"),
+		0);
 	job_wait("users.phone", "paused");
 	sql_exec(shop.app, "SELECT backfill.resume('users.phone')");
 	finish(LAG_ROWS - 1);
