@@ -267,6 +267,7 @@ describe: all
 manuals := $(wildcard conf/man/*.[1-8])
 units := $(wildcard systemd/*.service)
 examples := $(wildcard conf/examples/*)
+monitoring := $(wildcard conf/prometheus/* conf/grafana/*)
 
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DATADIR)/backfilld/sql' \
@@ -277,6 +278,7 @@ install: all
 		'$(DESTDIR)$(DATADIR)/backfilld/sql')
 	$(if $(examples),install -m 644 $(examples) \
 		'$(DESTDIR)$(DATADIR)/doc/backfilld/examples')
+	install -m 644 $(monitoring) '$(DESTDIR)$(DATADIR)/doc/backfilld'
 	@# A dsn may hold a password, so the file is its owner's alone.
 	test -e '$(DESTDIR)$(SYSCONFDIR)/backfilld/backfilld.yaml' || \
 		install -m 640 conf/backfilld.yaml \
