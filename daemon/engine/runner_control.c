@@ -127,7 +127,10 @@ void runner_act_on_control(struct runner *r, enum run_action action)
 	int64_t epoch = r->run.epoch;
 	struct pgc_request *request = NULL;
 
-	log_action(r, action);
+	if (r->decided != action) {
+		log_action(r, action);
+		r->decided = action;
+	}
 	switch ((int)action) {
 	case RUN_TAKE:
 		request = queue_retake(me, job, r->claim.range, epoch);
