@@ -69,6 +69,7 @@ void database_maybe_free(struct database *db)
 		return;
 	}
 	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);
+	counters_close(&db->host.counters);
 	free(db->runners);
 	free(db);
 }
@@ -172,6 +173,7 @@ void database_reconnect(struct database *db, const struct err *e)
 		return;
 	}
 	warn(db, sm_name(&db->state), e, "connect again");
+	db->host.counters.reconnects += db->state.state == SERVING;
 	database_move(db, PAUSING);
 	db->host.control = NULL;
 	pacer_forget(db->host.pacer);

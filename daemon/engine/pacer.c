@@ -364,6 +364,21 @@ struct pacer_answer pacer_ask(
 	return answer;
 }
 
+void pacer_each_standby(const struct pacer *p, pacer_standby_cb cb, void *data)
+{
+	uint64_t now_ms = clock_boot_ms();
+
+	if (p->clients == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < p->pace.count; i++) {
+		const struct lag_standby *s = &p->standbys[i];
+
+		cb(data, s, pace_sees(&p->pace, s, now_ms, p->pace.limit_ms),
+			p->pace.limit_ms);
+	}
+}
+
 void pacer_spend(struct pacer *p, int64_t wal_bytes)
 {
 	if (p->pace.count == 0) {

@@ -195,6 +195,7 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
 	if (ev->error != NULL) {
+		counters_error(&r->host->counters, ev->error);
 		ev->sample.elapsed_us = r->failure_elapsed_us;
 	}
 	ask_pacer(r, ev);

@@ -106,6 +106,8 @@ static void on_batch_done(
 	pacer_spend(r->host->pacer, ev.sample.wal_bytes);
 	ev.sample.rows_read = r->run.window_rows;
 	r->host->rows_changed += (uint64_t)ev.sample.rows_changed;
+	counters_batch(&r->host->counters, r->claim.job_id,
+		(uint64_t)ev.sample.elapsed_us);
 	runner_log(r, LOG_DEBUG, NULL,
 		"batch %lld: %lld of %lld rows in %lld us",
 		(long long)r->run.seq, (long long)ev.sample.rows_changed,
@@ -235,6 +237,8 @@ static void on_hole_drained(
 		return;
 	}
 	r->host->rows_changed++;
+	counters_batch(
+		&r->host->counters, r->claim.job_id, pgc_elapsed_us(request));
 	well(r);
 }
 

@@ -60,6 +60,11 @@ CREATE TABLE IF NOT EXISTS backfill.jobs (
 	finished_at timestamptz,
 	target_oid oid,
 	report jsonb,
+	since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	waited jsonb NOT NULL DEFAULT '{}',
+	retries bigint NOT NULL DEFAULT 0,
+	retry_sqlstate text,
+	retried_at timestamptz,
 
 	CONSTRAINT jobs_name_key UNIQUE (name)
 ) WITH (fillfactor = 80);
@@ -166,6 +171,15 @@ COMMENT ON COLUMN backfill.jobs.target_oid IS
 	'OID of the target; fixed when the job begins: a table that takes its name later is not touched.';
 COMMENT ON COLUMN backfill.jobs.report IS
 	'What a dry run found: plan, a sample of rows before and after, a forecast of rows, WAL and time.';
+COMMENT ON COLUMN backfill.jobs.since IS
+	'Since when it is in its state, and waits for what it waits for.';
+COMMENT ON COLUMN backfill.jobs.waited IS
+	'For how long it has waited for what since it was started, in milliseconds: the words of backfill.waits_for(), and paused. What it waits for now is not in it yet.';
+COMMENT ON COLUMN backfill.jobs.retries IS
+	'How often something was tried again after an error.';
+COMMENT ON COLUMN backfill.jobs.retry_sqlstate IS
+	'The SQLSTATE of the last of them; NULL: none, or it had none.';
+COMMENT ON COLUMN backfill.jobs.retried_at IS 'When that was.';
 
 CREATE TABLE IF NOT EXISTS backfill.ranges (
 	job_id bigint NOT NULL
@@ -188,6 +202,7 @@ CREATE TABLE IF NOT EXISTS backfill.ranges (
 	rows_still_matching bigint NOT NULL DEFAULT 0,
 	batches bigint NOT NULL DEFAULT 0,
 	rows_per_second double precision,
+	rows_per_second_5min double precision,
 	batch_rows integer,
 	begun_at timestamptz,
 	checkpoint_at timestamptz,
@@ -201,6 +216,7 @@ CREATE TABLE IF NOT EXISTS backfill.ranges (
 	moves_by text,
 	attached_at timestamptz,
 	batch_ms bigint,
+	recent_batch_ms integer[],
 	pause_ms bigint,
 	paced_ms bigint NOT NULL DEFAULT 0,
 	step text,
@@ -245,6 +261,8 @@ COMMENT ON COLUMN backfill.ranges.rows_still_matching IS
 COMMENT ON COLUMN backfill.ranges.batches IS 'Committed batches.';
 COMMENT ON COLUMN backfill.ranges.rows_per_second IS
 	'Keys passed per second, exponentially weighted over about 30 seconds.';
+COMMENT ON COLUMN backfill.ranges.rows_per_second_5min IS
+	'The same over about 5 minutes, or since the range began.';
 COMMENT ON COLUMN backfill.ranges.batch_rows IS
 	'Rows that the last batch was to read: a resumed job goes on with this size.';
 COMMENT ON COLUMN backfill.ranges.begun_at IS
@@ -272,6 +290,8 @@ COMMENT ON COLUMN backfill.ranges.attached_at IS
 	'When its runner connected.';
 COMMENT ON COLUMN backfill.ranges.batch_ms IS
 	'How long the last batch took, in milliseconds.';
+COMMENT ON COLUMN backfill.ranges.recent_batch_ms IS
+	'How long the last batches took, at most 32, the newest last, in milliseconds.';
 COMMENT ON COLUMN backfill.ranges.pause_ms IS
 	'Time between the last two batches, in milliseconds.';
 COMMENT ON COLUMN backfill.ranges.paced_ms IS

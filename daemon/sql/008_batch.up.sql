@@ -315,6 +315,27 @@ COMMENT ON FUNCTION backfill.shrink_hole(bigint, integer, bigint, text[]) IS
 
 -- held: the keys in the window that were eligible and not updated, an array
 -- of arrays; NULL: none.
+-- Exponentially weighted by time; a pause of more than 5 minutes begins anew.
+CREATE OR REPLACE FUNCTION backfill.rate(old double precision, read bigint,
+	checkpoint_at timestamptz, now_at timestamptz, over_s double precision)
+RETURNS double precision LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN checkpoint_at IS NULL OR old IS NULL
+			OR now_at - checkpoint_at > '5min'
+		THEN read / greatest(0.001, extract(epoch FROM now_at
+			- coalesce(CASE WHEN now_at - checkpoint_at < '5min'
+				THEN checkpoint_at END, transaction_timestamp()))
+			::double precision)
+		ELSE old + (read / t.seconds - old) * (1 - exp(-t.seconds / over_s))
+		END
+	FROM (SELECT greatest(0.001, extract(epoch FROM now_at
+		- checkpoint_at))::double precision AS seconds) t
+$$;
+COMMENT ON FUNCTION backfill.rate(double precision, bigint, timestamptz,
+	timestamptz, double precision) IS
+	'Rows per second, weighted over so many seconds, after a batch has read rows.';
+
 CREATE OR REPLACE FUNCTION backfill.checkpoint(job bigint, range integer,
 	with_epoch bigint, with_seq bigint, up_to text[], read bigint,
 	size integer, locked bigint, updated bigint, rekeyed bigint,
@@ -356,25 +377,22 @@ BEGIN
 		batches = s.batches + 1,
 		batch_rows = size,
 		batch_ms = 1000 * extract(epoch FROM now_at - since),
+		recent_batch_ms = (s.recent_batch_ms
+			|| (1000 * extract(epoch FROM now_at - since))::integer)
+			[greatest(1, cardinality(s.recent_batch_ms) - 30):],
 		pause_ms = 1000 * extract(epoch FROM since
 			- greatest(s.checkpoint_at, s.attached_at)),
 		paced_ms = s.paced_ms + coalesce(1000 * extract(epoch FROM since
 			- greatest(s.checkpoint_at, s.attached_at)), 0),
-		-- Exponentially weighted by time, over 30 seconds; a pause of more
-		-- than 5 minutes begins anew.
-		rows_per_second = CASE
-			WHEN in_hole IS NOT NULL THEN s.rows_per_second
-			WHEN s.checkpoint_at IS NULL OR s.rows_per_second IS NULL
-				OR now_at - s.checkpoint_at > '5min'
-			THEN read / greatest(0.001, extract(epoch FROM now_at
-				- coalesce(CASE WHEN now_at - s.checkpoint_at < '5min'
-					THEN s.checkpoint_at END, transaction_timestamp())))
-			ELSE s.rows_per_second + (read / greatest(0.001,
-					extract(epoch FROM now_at - s.checkpoint_at))
-					- s.rows_per_second)
-				* (1 - exp(-extract(epoch FROM now_at - s.checkpoint_at)
-					::double precision / 30))
-			END,
+		rows_per_second = CASE WHEN in_hole IS NOT NULL
+			THEN s.rows_per_second ELSE backfill.rate(s.rows_per_second,
+				read, s.checkpoint_at, now_at, 30) END,
+		rows_per_second_5min = CASE WHEN in_hole IS NOT NULL
+			THEN s.rows_per_second_5min
+			ELSE backfill.rate(s.rows_per_second_5min, read,
+				s.checkpoint_at, now_at, least(300, greatest(1,
+					extract(epoch FROM now_at - s.begun_at)))
+					::double precision) END,
 		checkpoint_at = now_at
 	WHERE s.job_id = job AND s.number = range AND s.epoch = with_epoch
 		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid()

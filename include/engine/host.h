@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "engine/counters.h"
 #include "pg/pgc.h"
 
 struct pacer;
@@ -20,6 +21,7 @@ struct host {
 	int64_t incarnation;
 	uint64_t renewed_ms;   /* when the last good heartbeat was sent */
 	uint64_t rows_changed; /* by all runners since the start */
+	struct counters counters;
 };
 
 /* Whether our lease is young enough to begin a batch: two thirds of it by

@@ -82,6 +82,7 @@ static inline void run_for_an_hour(void)
 		" cursor = '{64120331}', rows_total_estimate = 119200000,"
 		" rows_read = 64120331, rows_done = 64000001,"
 		" batches = 15202, rows_per_second = 18400,"
+		" rows_per_second_5min = 18400,"
 		" batch_rows = 4200, begun_at = now(),"
 		" checkpoint_at = now() - interval '130 min';"
 		"UPDATE backfill.jobs SET"

@@ -282,10 +282,10 @@ static void test_show(void **state)
 		" SELECT 'app', 1, 'event' || n"
 		" FROM generate_series(1, 20) n");
 	assert_int_equal(CTL("-U", "app", "show", "orders.amount_cents"), 0);
-	assert_has("id                   1\nname                 "
+	assert_has("id                    1\nname                  "
 		   "orders.amount_cents\n");
-	assert_has("\nrows_done            64000001\n");
-	assert_has("\nholes                11\n");
+	assert_has("\nrows_done             64000001\n");
+	assert_has("\nholes                 11\n");
 	assert_has("\n\nJob\nset_clause      a = 'x'\n"
 		   "from_clause     -\n"
 		   "where_clause    a IS NULL\n");
@@ -316,7 +316,7 @@ static void test_show_to_a_monitor(void **state)
 	(void)state;
 	submit("one");
 	assert_int_equal(CTL("-U", "mon", "show", "one"), 0);
-	assert_has("\nstate                queued\n");
+	assert_has("\nstate                 queued\n");
 	assert_has("\nClauses, settings and events are shown to who may steer"
 		   " the job.\n");
 	assert_lacks("a IS NULL");

@@ -107,7 +107,7 @@ static void test_show_of_row_errors(void **state)
 	(void)state;
 	fail_in_rows();
 	assert_int_equal(CTL("show", "one"), 0);
-	assert_has("\nrow_errors           2\n");
+	assert_has("\nrow_errors            2\n");
 	assert_has("\non_row_error    record\nmax_row_errors  100\n");
 	assert_has("\n\nRow errors (the first 10)\n"
 		   "KEY     SQLSTATE  ATTEMPTS  MESSAGE\n"
@@ -132,16 +132,16 @@ static void test_show_of_what_a_job_waits_for(void **state)
 		" '2027-01-01 00:00:00+00', '22:00-06:00 Europe/Berlin', 7,"
 		" 5000, 3, 'fail')");
 	assert_int_equal(CTL("show", "one"), 0);
-	assert_has("\nkind                 delete\n");
-	assert_has("\npriority             7\n");
-	assert_has("\nhold                 t\n");
-	assert_has("\ndepends_on           {1}\n");
-	assert_has("\nrun_after            2027-01-01 ");
-	assert_has("\nrun_window           22:00-06:00 Europe/Berlin\n");
-	assert_has("\ndry_run              f\n");
-	assert_has("\npass                 0\n");
-	assert_has("\nlate_rows            0\n");
-	assert_has("\nrow_errors           0\n");
+	assert_has("\nkind                  delete\n");
+	assert_has("\npriority              7\n");
+	assert_has("\nhold                  t\n");
+	assert_has("\ndepends_on            {1}\n");
+	assert_has("\nrun_after             2027-01-01 ");
+	assert_has("\nrun_window            22:00-06:00 Europe/Berlin\n");
+	assert_has("\ndry_run               f\n");
+	assert_has("\npass                  0\n");
+	assert_has("\nlate_rows             0\n");
+	assert_has("\nrow_errors            0\n");
 	assert_has("\n\nJob\nset_clause      -\nfrom_clause     other\n"
 		   "where_clause    users.id = other.id\n");
 	assert_has("\nmax_row_errors  3\non_residue      fail\n");
@@ -302,7 +302,7 @@ static void test_explain_a_dry_run(void **state)
 		      "  Update on users\n"
 		      "    ->  Index Scan\n");
 	assert_int_equal(CTL("show", "one"), 0);
-	assert_has("\ndry_run              t\n");
+	assert_has("\ndry_run               t\n");
 	assert_lacks("Estimated");
 }
 

@@ -496,14 +496,16 @@ static void test_control_functions_are_the_daemons(void **state)
 		" constraint_refusals dependents do_step drop_archive"
 		" end_step ensure_succeeded enter_step examine_step files_of"
 		" finish_range foreign_key_orphans foreign_key_trial"
-		" format_at is_schema_kind is_undone is_undone_in_vain job_id"
+		" format_at is_schema_kind is_undone is_undone_in_vain"
+		" job_events job_id job_json job_status"
 		" jobs_check_clauses jobs_check_depends_on jobs_check_no_step"
 		" jobs_check_run_as jobs_check_step list_holes look make_step"
 		" may_change may_see may_steer my_job my_notes next_step"
 		" not_null_expression note_alone note_look parse_window pause"
 		" pause request resume resume retry retry row_key"
-		" run_statements set_aside skip_window store_report"
-		" table_tree tell_plan_down tell_window type_name warn_step"
+		" run_statements seconds set_aside skip_window status"
+		" store_report table_tree tell_plan_down tell_window type_name"
+		" waits_for warn_step"
 		" window_opens");
 }
 

@@ -29,6 +29,9 @@ extern struct shop shop;
 int shop_start(void **state);
 int shop_stop(void **state);
 
+/* The setup with other sections of the daemon's configuration. */
+void shop_start_yaml(const char *yaml);
+
 /* Start the daemon again that was stopped or killed; returns when it serves
  * the database. */
 void shop_restart_daemon(void);

@@ -10,6 +10,9 @@ BEGIN
 END
 $$;
 
-DROP VIEW IF EXISTS backfill.signals;
-DROP VIEW IF EXISTS backfill.locks;
-DROP VIEW IF EXISTS backfill.progress;
+DROP VIEW IF EXISTS backfill.metrics;
+DROP FUNCTION IF EXISTS backfill.job_status(text);
+DROP FUNCTION IF EXISTS backfill.status();
+DROP FUNCTION IF EXISTS backfill.job_events(bigint, integer);
+DROP FUNCTION IF EXISTS backfill.job_json(backfill.progress);
+DROP FUNCTION IF EXISTS backfill.seconds(jsonb, text[]);

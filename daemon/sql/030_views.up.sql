@@ -33,12 +33,13 @@ SELECT j.id, j.name, j.kind, j.target,
 		END::numeric(4,1) AS percent,
 	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
 		THEN r.rows_per_second END AS rows_per_second,
-	-- How many rows match, a sweep does not know beforehand.
+	-- How many rows match, a sweep does not know beforehand. By the steadier
+	-- of the two rates, which a hold leaves as it was.
 	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
-		AND r.rows_per_second > 0 AND r.pass = 0
+		AND r.rows_per_second_5min > 0 AND r.pass = 0
 		THEN make_interval(secs => round(least(1e9, greatest(0,
 			r.rows_total_estimate - r.rows_read)
-			/ greatest(0.001, r.rows_per_second)))) END AS eta,
+			/ greatest(0.001, r.rows_per_second_5min)))) END AS eta,
 	coalesce(h.holes, 0) AS holes,
 	coalesce(r.rows_still_matching, 0)::bigint AS rows_still_matching,
 	coalesce(r.batches, 0)::bigint AS batches,
@@ -57,7 +58,28 @@ SELECT j.id, j.name, j.kind, j.target,
 	CASE WHEN j.state = 'running'
 		THEN make_interval(secs => r.pause_ms / 1000.0) END AS pause,
 	make_interval(secs => coalesce(r.paced_ms, 0) / 1000.0) AS paced,
-	j.object_name, j.plan, r.step, i.phase
+	j.object_name, j.plan, r.step, i.phase,
+	t.waits_for, t.since,
+	CASE WHEN j.state = 'running' AND NOT coalesce(s.only_row, false)
+		THEN r.rows_per_second_5min END AS rows_per_second_5min,
+	make_interval(secs => (SELECT percentile_cont(0.5)
+		WITHIN GROUP (ORDER BY b) FROM unnest(r.recent_batch_ms) b) / 1000)
+		AS batch_time_p50,
+	make_interval(secs => (SELECT percentile_cont(0.95)
+		WITHIN GROUP (ORDER BY b) FROM unnest(r.recent_batch_ms) b) / 1000)
+		AS batch_time_p95,
+	j.target_batch_time,
+	make_interval(secs => CASE WHEN t.elapsed IS NOT NULL
+		THEN greatest(0, t.elapsed - t.paused - t.waited)
+		END::double precision) AS work_time,
+	make_interval(secs => CASE WHEN t.elapsed IS NOT NULL THEN t.waited
+		END::double precision) AS held_time,
+	make_interval(secs => CASE WHEN t.elapsed IS NOT NULL THEN t.paused
+		END::double precision) AS paused_time,
+	j.retries, j.retry_sqlstate, j.retried_at,
+	CASE WHEN t.now_ms > 0 THEN j.waited || jsonb_build_object(t.waits_for,
+			coalesce((j.waited ->> t.waits_for)::numeric, 0) + t.now_ms)
+		ELSE j.waited END AS waited
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -75,7 +97,11 @@ LEFT JOIN LATERAL (
 		max(n.pass) AS pass, sum(n.late_rows) AS late_rows,
 		max(n.owner) AS owner, max(n.runner_pid) AS runner_pid,
 		max(n.batch_ms) AS batch_ms, max(n.pause_ms) AS pause_ms,
-		sum(n.paced_ms) AS paced_ms, max(n.step) AS step
+		sum(n.paced_ms) AS paced_ms, max(n.step) AS step,
+		max(n.recent_batch_ms) FILTER (WHERE n.number = 1)
+			AS recent_batch_ms,
+		sum(n.rows_per_second_5min) FILTER (WHERE n.finished_at IS NULL)
+			AS rows_per_second_5min
 	FROM backfill.ranges n WHERE n.job_id = j.id HAVING count(*) > 0
 ) r ON true
 LEFT JOIN LATERAL (
@@ -89,6 +115,36 @@ LEFT JOIN backfill.daemons d ON d.incarnation = r.owner
 LEFT JOIN backfill.stop s ON true
 LEFT JOIN pg_stat_progress_create_index i ON i.pid = r.runner_pid
 	AND i.datname = current_database() AND j.state = 'running'
+CROSS JOIN LATERAL (
+	SELECT CASE WHEN s.only_row AND j.state IN ('queued', 'running')
+			THEN 'stopped'
+		WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
+		THEN 'daemon' ELSE backfill.waits_for(j.state, j.reason) END
+			AS waits_for,
+		CASE WHEN s.only_row AND j.state IN ('queued', 'running')
+		THEN s.stopped_at
+		WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
+		THEN d.lease_until ELSE j.since END AS since
+) w
+CROSS JOIN LATERAL (
+	SELECT w.waits_for, w.since,
+		CASE WHEN j.started_at IS NOT NULL THEN greatest(0, extract(epoch
+			FROM coalesce(j.finished_at, clock_timestamp())
+			- j.started_at)) END AS elapsed,
+		-- What is in no clock yet; ended, it waits for nothing any more.
+		x.now_ms,
+		(CASE WHEN w.waits_for <> 'paused' THEN x.now_ms ELSE 0 END
+			+ coalesce((SELECT sum(e.value::text::numeric)
+				FROM jsonb_each(j.waited) e WHERE e.key <> 'paused'), 0))
+			/ 1000.0 AS waited,
+		(CASE WHEN w.waits_for = 'paused' THEN x.now_ms ELSE 0 END
+			+ coalesce((j.waited ->> 'paused')::numeric, 0)) / 1000.0
+			AS paused
+	FROM (SELECT CASE WHEN j.finished_at IS NULL
+			AND j.started_at IS NOT NULL AND w.waits_for IS NOT NULL
+		THEN greatest(0, floor(1000 * extract(epoch FROM clock_timestamp()
+			- greatest(w.since, j.started_at)))) ELSE 0 END AS now_ms) x
+) t
 WHERE backfill.may_see(j.run_as)
 ORDER BY j.id;
 
@@ -111,7 +167,7 @@ COMMENT ON COLUMN backfill.progress.percent IS
 COMMENT ON COLUMN backfill.progress.rows_per_second IS
 	'Keys passed per second of late (about 30 s); NULL: not running.';
 COMMENT ON COLUMN backfill.progress.eta IS
-	'Time left at that rate; NULL: unknown.';
+	'Time left at the rate of the last 5 minutes, also while it is held; NULL: unknown.';
 COMMENT ON COLUMN backfill.progress.holes IS
 	'Keys or windows passed over because others held them, to be worked off.';
 COMMENT ON COLUMN backfill.progress.rows_still_matching IS
@@ -172,6 +228,47 @@ COMMENT ON COLUMN backfill.progress.step IS
 	'Of the schema kinds: the statement that is run, or was run last.';
 COMMENT ON COLUMN backfill.progress.phase IS
 	'What an index build does just now, as in pg_stat_progress_create_index, which the reader must be allowed to see; percent is of this phase. NULL: none is under way.';
+
+COMMENT ON COLUMN backfill.progress.waits_for IS
+	'What kind of thing it waits for: queue, paused, stopped (all work is), daemon (its own is gone), lag, lease, paced, writers, locks, blocking, retry, other; NULL: it moves, or has ended. reason has it in words.';
+COMMENT ON COLUMN backfill.progress.since IS
+	'Since when it is in this state and waits for that.';
+COMMENT ON COLUMN backfill.progress.rows_per_second_5min IS
+	'As rows_per_second, over about 5 minutes.';
+COMMENT ON COLUMN backfill.progress.batch_time_p50 IS
+	'Median of the last batches, at most 32; NULL: none yet.';
+COMMENT ON COLUMN backfill.progress.batch_time_p95 IS
+	'So long took all but one in twenty of them.';
+COMMENT ON COLUMN backfill.progress.target_batch_time IS
+	'What the job itself says of how long a batch should take; NULL: the configuration says it.';
+COMMENT ON COLUMN backfill.progress.work_time IS
+	'Of the time since it was started: not waiting. With held_time and paused_time this is all of it.';
+COMMENT ON COLUMN backfill.progress.held_time IS
+	'Of the time since it was started: waiting, for whatever reason (waited has each).';
+COMMENT ON COLUMN backfill.progress.paused_time IS
+	'Of the time since it was started: paused by a person, or by pause_after_rows.';
+COMMENT ON COLUMN backfill.progress.retries IS
+	'How often something was tried again after an error.';
+COMMENT ON COLUMN backfill.progress.retry_sqlstate IS
+	'The SQLSTATE of the last of them; NULL: none, or it had none.';
+COMMENT ON COLUMN backfill.progress.retried_at IS 'When that was.';
+COMMENT ON COLUMN backfill.progress.waited IS
+	'For how long it has waited for what since it was started, until now, in milliseconds by the words of waits_for.';
+
+-- Thousands of jobs that ended may be kept: the right is asked once per role.
+CREATE OR REPLACE VIEW backfill.job_states WITH (security_barrier) AS
+WITH counted AS MATERIALIZED (SELECT j.state, j.run_as, count(*) AS jobs
+	FROM backfill.jobs j GROUP BY j.state, j.run_as)
+SELECT s.state, coalesce(sum(c.jobs), 0)::bigint AS jobs
+FROM unnest('{queued,running,paused,succeeded,failed,cancelled}'::text[])
+	s(state)
+LEFT JOIN counted c ON c.state = s.state AND backfill.may_see(c.run_as)
+GROUP BY s.state;
+
+COMMENT ON VIEW backfill.job_states IS
+	'How many jobs are in each state. Readable by pg_monitor and by who may steer the jobs.';
+COMMENT ON COLUMN backfill.job_states.state IS 'The state.';
+COMMENT ON COLUMN backfill.job_states.jobs IS 'Jobs in it; 0: none.';
 
 -- What a daemon has not measured for a minute, it does not look at.
 CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS
@@ -264,18 +361,8 @@ COMMENT ON COLUMN backfill.locks.relation IS
 COMMENT ON COLUMN backfill.locks.wait_time IS
 	'For how long; NULL: unknown, as before PostgreSQL 14.';
 
-GRANT SELECT ON backfill.progress, backfill.signals, backfill.locks
+GRANT SELECT ON backfill.progress, backfill.job_states, backfill.signals,
+	backfill.locks
 	TO backfill_submit, backfill_daemon, pg_monitor;
 
--- The membership that the first script gave ends here.
 RESET ROLE;
-DO $$
-BEGIN
-	IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles
-		WHERE rolname = current_user)
-	THEN
-		EXECUTE pg_catalog.format('REVOKE backfill_owner FROM %I',
-			current_user);
-	END IF;
-END
-$$;
