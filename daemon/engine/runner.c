@@ -248,6 +248,9 @@ static void wait(struct runner *r)
 
 static void act(struct runner *r, enum run_action action)
 {
+	if (action == RUN_ATTACH) {
+		r->decided = RUN_CONNECT;
+	}
 	switch (action) {
 	case RUN_CONNECT:
 		runner_connect(r);

@@ -65,6 +65,26 @@ int runner_is_over(struct runner *r)
 
 /* ---- actions ---- */
 
+static void log_finished(
+	const struct runner *r, const struct pgc_request *request)
+{
+	struct queue_finished f;
+	struct err e;
+
+	queue_read_finished(request, &f, &e);
+	if (e.code != 0) {
+		runner_log_error(r, LOG_WARNING, &e, "failed");
+	} else if (r->job.is_schema_kind || r->job.is_dry_run) {
+		runner_log(r, LOG_INFO, NULL, "nothing is left to do -> %s",
+			f.state);
+	} else {
+		runner_log(r, LOG_INFO, NULL,
+			"no key and no hole is left, %" PRId64
+			" rows changed in %" PRId64 " batches and %.1f s -> %s",
+			f.rows, f.batches, (double)f.ms / 1000, f.state);
+	}
+}
+
 static void on_action_done(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -78,10 +98,7 @@ static void on_action_done(
 		ev.epoch = queue_read_epoch(request);
 	}
 	if (e == NULL && run_current(&r->run) == RUN_FINISH_JOB) {
-		runner_log(r, LOG_INFO, NULL, "%s -> %s",
-			r->job.is_schema_kind ? "nothing is left to do"
-					      : "no key and no hole is left",
-			queue_read_finished(request));
+		log_finished(r, request);
 	}
 	runner_done(r, &ev);
 }
@@ -110,7 +127,10 @@ void runner_act_on_control(struct runner *r, enum run_action action)
 	int64_t epoch = r->run.epoch;
 	struct pgc_request *request = NULL;
 
-	log_action(r, action);
+	if (r->decided != action) {
+		log_action(r, action);
+		r->decided = action;
+	}
 	switch ((int)action) {
 	case RUN_TAKE:
 		request = queue_retake(me, job, r->claim.range, epoch);

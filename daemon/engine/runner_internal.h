@@ -46,7 +46,10 @@ struct runner {
 	struct key bound;
 	char *barrier_tokens; /* of those who wrote when it began */
 	int64_t rows_estimate;
-	struct err failure;    /* kept while a rollback is under way */
+	struct err failure; /* kept while a rollback is under way */
+	/* On the control connection, and in the log already; RUN_CONNECT: none.
+	 * Trying it again is no new decision. */
+	enum run_action decided;
 	char last_sqlstate[6]; /* of what the core was told last, or "" */
 	int failure_of_job;    /* it came from the statement with its clauses */
 	int64_t failure_elapsed_us;

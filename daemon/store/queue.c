@@ -135,9 +135,21 @@ struct pgc_request *queue_release(
 
 struct pgc_request *queue_finish(int64_t me, int64_t job_id, int64_t epoch)
 {
-	return about_job("SELECT backfill.finish_job($1::bigint, $2::bigint,"
-			 " $3::bigint)",
-		me, job_id, epoch, NULL);
+	struct pgc_request *r =
+		about_job("SELECT backfill.finish_job($1::bigint, $2::bigint,"
+			  " $3::bigint)",
+			me, job_id, epoch, NULL);
+	struct queue_number job;
+	const char *const values[] = { queue_number(&job, job_id) };
+
+	pgc_add_params(r,
+		"SELECT r.rows_done, r.batches, (1000 * extract(epoch FROM"
+		" clock_timestamp() - r.begun_at))::bigint, j.error_sqlstate,"
+		" j.error_message"
+		" FROM backfill.jobs j LEFT JOIN backfill.ranges r"
+		" ON r.job_id = j.id WHERE j.id = $1::bigint",
+		1, values);
+	return r;
 }
 
 struct pgc_request *queue_fail(
@@ -153,9 +165,21 @@ struct pgc_request *queue_fail(
 		7, values);
 }
 
-const char *queue_read_finished(const struct pgc_request *r)
+void queue_read_finished(
+	const struct pgc_request *r, struct queue_finished *f, struct err *e)
 {
-	return pgc_text(pgc_result(r, 0), 0, 0);
+	const PGresult *job = pgc_result(r, 1);
+
+	f->state = pgc_text(pgc_result(r, 0), 0, 0);
+	f->rows = pgc_int(job, 0, 0);
+	f->batches = pgc_int(job, 0, 1);
+	f->ms = pgc_int(job, 0, 2);
+	err_clear(e);
+	if (strcmp(f->state, "failed") == 0) {
+		(void)err_set(e, BFE_SQL, "%s", pgc_text(job, 0, 4));
+		(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s",
+			pgc_text(job, 0, 3));
+	}
 }
 
 struct pgc_request *queue_barrier(int64_t me, int64_t job_id, int64_t epoch,

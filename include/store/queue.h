@@ -78,8 +78,15 @@ struct pgc_request *queue_set_reason(
 struct pgc_request *queue_release(
 	int64_t me, int64_t job_id, int64_t epoch, const char *why);
 struct pgc_request *queue_finish(int64_t me, int64_t job_id, int64_t epoch);
-/* The state in which it ended, lent: succeeded or failed. */
-const char *queue_read_finished(const struct pgc_request *r);
+struct queue_finished {
+	const char *state; /* lent: succeeded or failed */
+	int64_t rows;	   /* changed, since it was submitted */
+	int64_t batches;
+	int64_t ms; /* since it was first begun */
+};
+/* Fills f; e is set to why it failed, code 0: it did not. */
+void queue_read_finished(
+	const struct pgc_request *r, struct queue_finished *f, struct err *e);
 struct pgc_request *queue_fail(
 	int64_t me, int64_t job_id, int64_t epoch, const struct err *error);
 struct pgc_request *queue_cancel_runner(

@@ -182,6 +182,21 @@ priorities_reach_the_journal() {
 	fi
 }
 
+# Its own lines and no other's: the daemon's, and those of the job before.
+fields_reach_the_journal() {
+	local job lines
+
+	job=$(sql "SELECT id FROM backfill.jobs WHERE name = 'shown'")
+	wait_until 60 logged "job $job (shown): " "BACKFILLD_JOB_ID=$job"
+	lines=$(inside journalctl --quiet -o cat -u backfilld \
+		"BACKFILLD_JOB_ID=$job")
+	[ "$(grep -c 'job [0-9]* (plain)' <<<"$lines")" = 0 ]
+	grep -qE -- '60 rows changed in [0-9]+ batches .* -> succeeded$' \
+		<<<"$lines"
+	logged '-> claimed' BACKFILLD_JOB_NAME=shown BACKFILLD_DATABASE=shop \
+		PRIORITY=6 SYSLOG_IDENTIFIER=backfilld
+}
+
 reload_is_heard_and_ends() {
 	local pid
 
@@ -316,7 +331,8 @@ fi
 for name in sysusers_makes_the_user units_have_no_fault \
 	it_starts_while_the_database_is_down \
 	passwords_come_from_a_credential it_runs_a_job status_tells_of_jobs \
-	priorities_reach_the_journal reload_is_heard_and_ends \
+	priorities_reach_the_journal fields_reach_the_journal \
+	reload_is_heard_and_ends \
 	reload_of_a_bad_file_fails stop_waits_for_the_batch \
 	killed_it_is_started_again frozen_it_is_ended_by_the_watchdog \
 	refused_it_is_not_started_again instance_has_its_own_files; do

@@ -250,7 +250,8 @@ static void test_a_lock_is_waited_for(void **state)
 	sql_exec(db, "BEGIN; LOCK TABLE backfill.daemons");
 	d = daemon_start(cluster, "shop", NULL);
 	daemon_wait_log(d,
-		" warning: t: login: canceling statement due to lock timeout"
+		" warning: t: login: 55P03: canceling statement due to lock "
+		"timeout"
 		" -> connect again\n",
 		30);
 	sql_exec(db, "COMMIT");
