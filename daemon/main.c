@@ -23,7 +23,10 @@ static const char HELP[] =
 	"  -c, --config=FILE      configuration file (default %s)\n"
 	"      --allow-root       run although the user is root\n"
 	"      --check-config     check the configuration file, then exit\n"
-	"      --describe-config  print a commented sample, then exit\n"
+	"      --describe-config[=mdoc]\n"
+	"                         print a commented sample, or the options as"
+	" in the\n"
+	"                         manual page, then exit\n"
 	"  -V, --version          output version information, then exit\n"
 	"  -?, --help             show this help, then exit\n"
 	"\n"
@@ -31,14 +34,28 @@ static const char HELP[] =
 	"configuration, a database that it may not serve, or when root runs"
 	" it.\n";
 
-static void describe(void)
+/* form may be NULL. */
+static int describe(const char *form)
 {
 	struct text out;
 
+	if (form != NULL && strcmp(form, "mdoc") != 0) {
+		fprintf(stderr,
+			"backfilld: error: unknown form \"%s\" of"
+			" --describe-config\n"
+			"HINT:  It is a sample, or \"mdoc\".\n",
+			form);
+		return EXIT_USAGE;
+	}
 	text_init(&out);
-	config_describe(&out);
+	if (form == NULL) {
+		config_describe(&out);
+	} else {
+		config_describe_mdoc(&out);
+	}
 	fputs(out.data, stdout);
 	text_close(&out);
+	return EXIT_FINE;
 }
 
 int main(int argc, char *argv[])
@@ -48,7 +65,7 @@ int main(int argc, char *argv[])
 		{ "config", required_argument, NULL, 'c' },
 		{ "allow-root", no_argument, NULL, OPTION_ROOT },
 		{ "check-config", no_argument, NULL, OPTION_CHECK },
-		{ "describe-config", no_argument, NULL, OPTION_DESCRIBE },
+		{ "describe-config", optional_argument, NULL, OPTION_DESCRIBE },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, '?' },
 		{ NULL, 0, NULL, 0 },
@@ -70,8 +87,7 @@ int main(int argc, char *argv[])
 			check_only = 1;
 			break;
 		case OPTION_DESCRIBE:
-			describe();
-			return EXIT_FINE;
+			return describe(optarg);
 		case 'V':
 			printf("backfilld %s\n", BACKFILLD_VERSION);
 			return EXIT_FINE;

@@ -48,14 +48,6 @@ static void add_comment(struct text *out, size_t indent, const char *words)
 	}
 }
 
-static const char *shown_default(const struct option_def *o)
-{
-	if (o->type == OPTION_STRING_LIST) {
-		return "[]";
-	}
-	return o->default_text[0] == '\0' ? "\"\"" : o->default_text;
-}
-
 static void add_facts(
 	struct text *out, size_t indent, const struct option_def *o)
 {
@@ -63,7 +55,7 @@ static void add_facts(
 
 	text_init(&facts);
 	if (o->default_text != NULL) {
-		text_addf(&facts, "Default %s", shown_default(o));
+		text_addf(&facts, "Default %s", option_shown_default(o));
 	} else {
 		text_add(&facts, "Required");
 	}
@@ -96,7 +88,7 @@ static void add_option(
 		text_addf(out, "%*s", (int)indent, "");
 	}
 	if (o->default_text != NULL) {
-		text_addf(out, "#%s: %s\n", o->name, shown_default(o));
+		text_addf(out, "#%s: %s\n", o->name, option_shown_default(o));
 	} else {
 		text_addf(out, "%s: %s\n", o->name, o->sample_text);
 	}

@@ -132,6 +132,17 @@ const char *option_type_name(const struct option_def *o)
 	return names[o->type];
 }
 
+const char *option_shown_default(const struct option_def *o)
+{
+	if (o->default_text == NULL) {
+		return NULL;
+	}
+	if (o->type == OPTION_STRING_LIST) {
+		return "[]";
+	}
+	return o->default_text[0] == '\0' ? "\"\"" : o->default_text;
+}
+
 void option_add_range(const struct option_def *o, struct text *out)
 {
 	switch (o->type) {
@@ -274,6 +285,19 @@ static void store_string(
 	*field = mem_strdup(text);
 }
 
+static int check_string(const struct option_def *o, const char *text,
+	const char *label, struct err *e)
+{
+	const char *wrong = o->check != NULL ? o->check(text) : NULL;
+
+	if (wrong != NULL) {
+		refuse(o, text, label, 0, e);
+		err_set_detail(e, "%s", wrong);
+		return e->code;
+	}
+	return 0;
+}
+
 int option_store(const struct option_def *o, const char *text, void *base,
 	const char *label, struct err *e)
 {
@@ -292,6 +316,8 @@ int option_store(const struct option_def *o, const char *text, void *base,
 		return store_bool(o, text, base, label, e);
 	} else if (o->type != OPTION_STRING) {
 		return store_number(o, text, base, label, e);
+	} else if (check_string(o, text, label, e) != 0) {
+		return e->code;
 	}
 	store_string(o, text, base);
 	return 0;

@@ -255,6 +255,21 @@ COMMENT ON COLUMN backfill.progress.retried_at IS 'When that was.';
 COMMENT ON COLUMN backfill.progress.waited IS
 	'For how long it has waited for what since it was started, until now, in milliseconds by the words of waits_for.';
 
+-- Thousands of jobs that ended may be kept: the right is asked once per role.
+CREATE OR REPLACE VIEW backfill.job_states WITH (security_barrier) AS
+WITH counted AS MATERIALIZED (SELECT j.state, j.run_as, count(*) AS jobs
+	FROM backfill.jobs j GROUP BY j.state, j.run_as)
+SELECT s.state, coalesce(sum(c.jobs), 0)::bigint AS jobs
+FROM unnest('{queued,running,paused,succeeded,failed,cancelled}'::text[])
+	s(state)
+LEFT JOIN counted c ON c.state = s.state AND backfill.may_see(c.run_as)
+GROUP BY s.state;
+
+COMMENT ON VIEW backfill.job_states IS
+	'How many jobs are in each state. Readable by pg_monitor and by who may steer the jobs.';
+COMMENT ON COLUMN backfill.job_states.state IS 'The state.';
+COMMENT ON COLUMN backfill.job_states.jobs IS 'Jobs in it; 0: none.';
+
 -- What a daemon has not measured for a minute, it does not look at.
 CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS
 SELECT s.incarnation AS daemon, d.host AS daemon_host, s.signal, s.target,
@@ -346,7 +361,8 @@ COMMENT ON COLUMN backfill.locks.relation IS
 COMMENT ON COLUMN backfill.locks.wait_time IS
 	'For how long; NULL: unknown, as before PostgreSQL 14.';
 
-GRANT SELECT ON backfill.progress, backfill.signals, backfill.locks
+GRANT SELECT ON backfill.progress, backfill.job_states, backfill.signals,
+	backfill.locks
 	TO backfill_submit, backfill_daemon, pg_monitor;
 
 RESET ROLE;

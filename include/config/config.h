@@ -52,6 +52,10 @@ struct config {
 
 	/* pace: */
 	int64_t max_blocking_time_ms;
+
+	/* http: */
+	char *http_listen;
+	char *http_socket;
 };
 
 /* Read a file. Every error of the file is added to errors, a line each
@@ -68,5 +72,9 @@ void config_close(struct config *c);
 /* The commented sample, as conf/backfilld.yaml: what --describe-config
  * prints. */
 void config_describe(struct text *out);
+
+/* The options as the manual page backfilld.yaml(5) has them, in mdoc(7): what
+ * --describe-config=mdoc prints. */
+void config_describe_mdoc(struct text *out);
 
 #endif

@@ -38,7 +38,9 @@ struct option_def {
 	int64_t max;		  /* the same */
 	const char *zero; /* what 0 means where it is allowed, or NULL */
 	const char *const *values; /* of an enum, NULL at the end */
-	int secret;		   /* never quoted in a message */
+	/* Of a string: what is wrong with text, a sentence; NULL: nothing. */
+	const char *(*check)(const char *text);
+	int secret; /* never quoted in a message */
 	enum option_reload reload;
 	const char *help; /* one or two sentences */
 
@@ -79,6 +81,9 @@ void option_free(const struct option_def *o, void *base);
 
 /* "a time", "a list of strings", … */
 const char *option_type_name(const struct option_def *o);
+
+/* The default as the file would have it; NULL: required. */
+const char *option_shown_default(const struct option_def *o);
 
 /* What is allowed, for people: "10ms to 10s", "off, local, on". Nothing for
  * strings. */

@@ -99,8 +99,8 @@ static void wait_at_barrier(const char *name, const char *who)
 {
 	sql_wait(db, WAIT_SECONDS,
 		"SELECT reason ~ '^waits for transactions that write the"
-		" table: %s$' FROM backfill.jobs WHERE name = '%s' AND state ="
-		" 'running'",
+		" table: %s$' AND waits_for = 'writers' FROM"
+		" backfill.progress WHERE name = '%s' AND state = 'running'",
 		who, name);
 }
 

@@ -87,7 +87,8 @@ static void test_shared_with_another_daemon(void **state)
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
 		"SELECT reason ~ '^paced: the next batch in [0-9]+ s \\(the"
 		" standbys allow [0-9]+ kB/s of WAL: replay lag [0-9.]+ s,"
-		" limit [0-9.]+ s\\)$' FROM backfill.jobs"
+		" limit [0-9.]+ s\\)$' AND waits_for = 'paced'"
+		" FROM backfill.progress"
 		" WHERE id = %lld",
 		(long long)job);
 	sql_exec(shop.db,

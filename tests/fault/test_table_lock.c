@@ -36,8 +36,8 @@ static void test_share_lock(void **state)
 		" ([89][0-9][0-9]|[1-9][0-9]{3,}) ms$",
 		PQbackendPID(owner));
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
-		"SELECT reason ~ '%s' FROM backfill.jobs"
-		" WHERE name = 'locked'",
+		"SELECT reason ~ '%s' AND waits_for = 'locks'"
+		" FROM backfill.progress WHERE name = 'locked'",
 		reason);
 	assert_string_equal(
 		sql_text(shop.db,

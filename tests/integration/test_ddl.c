@@ -170,8 +170,8 @@ static void test_guard_does_not_queue(void **state)
 	assert_true(sql_true(shop.db,
 		"SELECT reason ~ ('^waits for a lock: pid %d \\(app, the"
 		" holder, idle in transaction, transaction open for [0-9]+"
-		" s\\) holds AccessShareLock on public.guarded$') FROM "
-		"backfill.jobs"
+		" s\\) holds AccessShareLock on public.guarded$') AND"
+		" waits_for = 'locks' FROM backfill.progress"
 		" WHERE name = 'guarded'",
 		PQbackendPID(other)));
 	/* As long as it is so, nothing of ours ever waits there. */
