@@ -192,6 +192,8 @@ static void test_status_of_a_running_job(void **state)
 	(void)state;
 	run_for_an_hour();
 	sql_exec(shop,
+		"UPDATE backfill.daemons SET"
+		" started_at = now() - interval '3d 4h 10min';"
 		"UPDATE backfill.ranges SET recent_batch_ms ="
 		" '{100,212,310}';"
 		"UPDATE backfill.jobs SET target_batch_time = '250ms',"
@@ -202,7 +204,7 @@ static void test_status_of_a_running_job(void **state)
 	assert_int_equal(CTL("-U", "mon", "status"), 0);
 	(void)snprintf(after, sizeof after, format, sql_text(shop, clock));
 	assert_has(strstr(output, before) != NULL ? before : after);
-	assert_has("backfilld 1 db1 pid 4711 up 0s | run 1 pause 0 queue 0"
+	assert_has("backfilld 1 db1 pid 4711 up 3d04h | run 1 pause 0 queue 0"
 		   " fail 0\nprimary [local]:");
 	assert_has("/shop  standbys -  ");
 }
@@ -212,9 +214,12 @@ static void test_status_says_why(void **state)
 	(void)state;
 	submit("one");
 	submit("two");
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET"
+		" submitted_at = now() - interval '4min 5s'");
 	assert_int_equal(CTL("-U", "mon", "status"), 0);
 	assert_has("\nwarning: 2 jobs wait and no daemon is alive\n\n"
-		   "#1 one                                        QUEUED 0s\n"
+		   "#1 one                                        QUEUED 4min\n"
 		   "  who  by app\n");
 	claim();
 	assert_int_equal(CTL("status"), 0);
