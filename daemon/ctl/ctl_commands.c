@@ -43,9 +43,12 @@ const struct ctl_command ctl_commands[] = {
 		NEED_SCHEMA, 0, 0, FIRST_OTHER, NULL, NULL },
 	{ "show", "JOB", "everything about a job", "-d shop show users.phone",
 		cmd_show, CTL_JSON, NEED_SCHEMA, 1, 1, FIRST_JOB, NULL, NULL },
-	{ "status", "[JOB]", "progress of the active jobs, or of one",
-		"-d shop status", cmd_status, 0, NEED_SCHEMA, 0, 1, FIRST_JOB,
-		NULL, NULL },
+	{ "status", "[--watch[=TIME] | --short | --json | --check] [JOB]",
+		"progress of the open jobs, or of one; --watch draws it again"
+		" every 2s;\n      --check is a monitoring plugin",
+		"-d shop status --watch", cmd_status,
+		CTL_WATCH | CTL_SHORT | CTL_JSON | CTL_PLUGIN, NEED_CONNECTION,
+		0, 1, FIRST_JOB, NULL, NULL },
 	{ "explain", "JOB | --target=TABLE [--COLUMN=VALUE]...",
 		"what was found before its first batch; the report of a dry"
 		" run.\n      Without a JOB: submit a dry run, wait, and print"
@@ -154,6 +157,11 @@ const struct ctl_option ctl_options[] = {
 		CTL_WAIT, OPTION_FLAG, 0 },
 	{ "timeout", 0, "TIME", "wait no longer: 30s, 5min", CTL_TIMEOUT,
 		OPTION_TEXT, MEMBER(timeout) },
+	{ "watch", 0, "TIME", "draw it again every TIME, by default 2s",
+		CTL_WATCH, OPTION_OPTIONAL, MEMBER(watch) },
+	{ "short", 0, NULL, "a line per job", CTL_SHORT, OPTION_FLAG, 0 },
+	{ "check", 0, NULL, "as a monitoring plugin, with its exit codes",
+		CTL_PLUGIN, OPTION_FLAG, 0 },
 	{ "json", 0, NULL, "print JSON", CTL_JSON, OPTION_FLAG, 0 },
 	{ NULL, 0, NULL, NULL, 0, OPTION_FLAG, 0 },
 };

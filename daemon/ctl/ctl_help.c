@@ -8,8 +8,8 @@
 enum { WIDTH = 30 };
 
 /* "  -d, --dbname=DSN      its help" */
-static void print_option(
-	char letter, const char *name, const char *argument, const char *help)
+static void print_option(char letter, const char *name, const char *argument,
+	int is_optional, const char *help)
 {
 	struct text t;
 
@@ -20,7 +20,7 @@ static void print_option(
 		text_addf(&t, "      --%s", name);
 	}
 	if (argument != NULL) {
-		text_addf(&t, "=%s", argument);
+		text_addf(&t, is_optional ? "[=%s]" : "=%s", argument);
 	}
 	if (t.length + 2 > WIDTH) {
 		text_add(&t, "\n");
@@ -39,7 +39,8 @@ static void print_options(const struct ctl_command *command)
 		int is_common = command == NULL && o->flag == 0;
 
 		if (is_own || is_common) {
-			print_option(o->letter, o->name, o->argument, o->help);
+			print_option(o->letter, o->name, o->argument,
+				o->kind == OPTION_OPTIONAL, o->help);
 		}
 	}
 }
@@ -48,7 +49,7 @@ static void print_columns(void)
 {
 	puts("\nColumns of the job:");
 	for (const struct ctl_column *c = ctl_columns; c->name != NULL; c++) {
-		print_option(0, c->option, c->argument, c->help);
+		print_option(0, c->option, c->argument, 0, c->help);
 	}
 	puts("\nNames in the clauses mean what they mean in psql: the job keeps"
 	     " this session's\nsearch_path, TimeZone and DateStyle.");

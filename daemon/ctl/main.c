@@ -5,11 +5,12 @@
 
 #include "ctl/ctl_commands.h"
 
-/* The configuration says how to connect; --print does without. */
+/* The configuration says how to connect; --print does without; a plugin tells
+ * in its own way that it could not. */
 static int run_command(struct ctl *ctl, const struct ctl_command *command)
 {
 	if (command->need != NEED_NOTHING &&
-		(ctl->options & (CTL_PRINT | CTL_CONFIG)) == 0 &&
+		(ctl->options & (CTL_PRINT | CTL_CONFIG | CTL_PLUGIN)) == 0 &&
 		ctl_connect(ctl) != CTL_OK) {
 		return ctl->code;
 	}

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/text.h"
+
 /* Exit codes, as psql's. */
 enum { CTL_OK = 0, CTL_FATAL = 1, CTL_CONNECTION = 2, CTL_FAILED = 3 };
 
@@ -26,7 +28,10 @@ enum {
 	CTL_SINCE = 1024,
 	CTL_LIMIT = 2048,
 	CTL_WAIT = 4096,
-	CTL_COLUMNS = 8192 /* an option per column that a job may be given */
+	CTL_COLUMNS = 8192, /* an option per column that a job may be given */
+	CTL_WATCH = 16384,
+	CTL_SHORT = 32768,
+	CTL_PLUGIN = 65536
 };
 
 /* What an option that may be repeated named; the names are borrowed. */
@@ -50,6 +55,7 @@ struct ctl {
 	const char *connect_timeout; /* seconds; NULL: libpq's */
 	int options;		     /* CTL_PRINT | … */
 	const char *timeout;
+	const char *watch;	   /* interval of --watch; NULL: the default */
 	const char *since, *limit; /* of events */
 	const char *config;	   /* of check, as the next three */
 	const char *control;	   /* NULL: the default */
@@ -60,6 +66,8 @@ struct ctl {
 	int argument_count;
 	const char *job;    /* first argument; NULL: none */
 	const char *reason; /* second, or of stop-all the first */
+
+	struct text *errors; /* take the errors, not printed; NULL: printed */
 
 	PGconn *conn;
 	int code; /* CTL_OK until something failed */
@@ -74,6 +82,12 @@ int ctl_reconnect(struct ctl *ctl);
 /* Fix what a session takes from role, database and environment:
  * search_path pg_catalog, ISO dates, a lock_timeout. Returns a CTL code. */
 int ctl_begin_session(struct ctl *ctl);
+
+/* The statement that does it. */
+extern const char ctl_session_sql[];
+
+/* Print the error of a result, ctl->code is set and returned. */
+int ctl_refuse_result(struct ctl *ctl, const PGresult *result);
 
 /* Run one statement, its parameters as text (NULL: null). On failure the
  * error is printed, ctl->code set and NULL returned. PQclear() the result. */
@@ -107,6 +121,10 @@ int ctl_need_schema(struct ctl *ctl);
  * BF002. NULL: failed, ctl->code is set. */
 PGresult *ctl_find_job(struct ctl *ctl, const char *job);
 
+/* Refuse a ctl->job that is not there, unless it is NULL. Returns a CTL
+ * code. */
+int ctl_need_job(struct ctl *ctl);
+
 /* Print the rows of a statement as a JSON array of objects, a key per column,
  * in their order. Returns a CTL code. */
 int ctl_print_json(
@@ -132,7 +150,8 @@ int ctl_print_rows(struct ctl *ctl, const char *title, const char *sql,
 
 /* Print to standard error, in psql's style and harmless to a terminal:
  * "backfillctl: error: MESSAGE", "DETAIL:  …", "HINT:  …". Empty parts and
- * NULL are left out. Returns code. */
+ * NULL are left out. With ctl->errors the message is added there instead.
+ * Returns code. */
 int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
 	const char *format, ...) __attribute__((format(printf, 5, 6)));
 
@@ -155,6 +174,7 @@ int cmd_events(struct ctl *ctl);
 int cmd_list(struct ctl *ctl);
 int cmd_show(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);
+int cmd_status_watch(struct ctl *ctl); /* status --watch */
 int cmd_explain(struct ctl *ctl);
 int cmd_errors(struct ctl *ctl);
 int cmd_pause(struct ctl *ctl);

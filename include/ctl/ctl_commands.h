@@ -29,10 +29,11 @@ struct ctl_command {
 };
 
 enum ctl_option_kind {
-	OPTION_FLAG,  /* sets its flag */
-	OPTION_INT,   /* sets an int of struct ctl */
-	OPTION_TEXT,  /* sets a const char * of struct ctl */
-	OPTION_NAMES, /* adds to a struct ctl_names of struct ctl */
+	OPTION_FLAG,	 /* sets its flag */
+	OPTION_INT,	 /* sets an int of struct ctl */
+	OPTION_TEXT,	 /* sets a const char * of struct ctl */
+	OPTION_OPTIONAL, /* the same, and NULL without a value */
+	OPTION_NAMES,	 /* adds to a struct ctl_names of struct ctl */
 	OPTION_HELP,
 	OPTION_VERSION
 };
