@@ -279,6 +279,8 @@ install: all
 	$(if $(examples),install -m 644 $(examples) \
 		'$(DESTDIR)$(DATADIR)/doc/backfilld/examples')
 	install -m 644 $(monitoring) '$(DESTDIR)$(DATADIR)/doc/backfilld'
+	install -D -m 644 conf/completions/backfillctl \
+		'$(DESTDIR)$(DATADIR)/bash-completion/completions/backfillctl'
 	@# A dsn may hold a password, so the file is its owner's alone.
 	test -e '$(DESTDIR)$(SYSCONFDIR)/backfilld/backfilld.yaml' || \
 		install -m 640 conf/backfilld.yaml \
@@ -318,6 +320,7 @@ settle:
 # The configuration is the operator's and stays.
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/backfilld' '$(DESTDIR)$(BINDIR)/backfillctl'
+	rm -f '$(DESTDIR)$(DATADIR)/bash-completion/completions/backfillctl'
 	rm -rf '$(DESTDIR)$(DATADIR)/backfilld' \
 		'$(DESTDIR)$(DATADIR)/doc/backfilld'
 	$(foreach page,$(manuals),rm -f \

@@ -41,6 +41,11 @@ struct line {
 
 /* ---- reading the words ---- */
 
+static int needs_value(const struct ctl_option *o)
+{
+	return o->argument != NULL && o->kind != OPTION_OPTIONAL;
+}
+
 static const struct ctl_option *option_of(const char *word)
 {
 	for (const struct ctl_option *o = ctl_options; o->name != NULL; o++) {
@@ -96,7 +101,7 @@ static int read_option(
 		}
 		return line->column != NULL ? 2 : 1;
 	}
-	if (o->argument == NULL || o->kind == OPTION_MAY_TEXT) {
+	if (!needs_value(o)) {
 		return 1;
 	}
 	line->option = value == NULL ? o : NULL;
@@ -200,8 +205,7 @@ static void offer_options(const struct line *line, const char *word)
 
 	for (const struct ctl_option *o = ctl_options; o->name != NULL; o++) {
 		if (o->flag == 0 || (o->flag & options) != 0) {
-			offer("--", o->name, o->argument != NULL ? "=" : "",
-				word);
+			offer("--", o->name, needs_value(o) ? "=" : "", word);
 		}
 	}
 	for (const struct ctl_column *c = ctl_columns;

@@ -40,7 +40,7 @@ static void print_options(const struct ctl_command *command)
 
 		if (is_own || is_common) {
 			print_option(o->letter, o->name, o->argument,
-				o->kind == OPTION_MAY_TEXT, o->help);
+				o->kind == OPTION_OPTIONAL, o->help);
 		}
 	}
 }

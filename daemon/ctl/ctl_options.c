@@ -69,6 +69,15 @@ static int refuse_long_option(struct ctl *ctl, const char *word)
 
 /* ---- options ---- */
 
+static int argument_of(const struct ctl_option *o)
+{
+	if (o->argument == NULL) {
+		return no_argument;
+	}
+	return o->kind == OPTION_OPTIONAL ? optional_argument
+					  : required_argument;
+}
+
 /* What getopt_long() is to know, after a colon: a missing argument is told
  * from an option that is not known. */
 static void describe(struct option *options, char *letters)
@@ -79,10 +88,7 @@ static void describe(struct option *options, char *letters)
 	for (const struct ctl_option *o = ctl_options; o->name != NULL; o++) {
 		options[count++] = (struct option){
 			.name = o->name,
-			.has_arg = o->kind == OPTION_MAY_TEXT
-				? optional_argument
-				: o->argument != NULL ? required_argument
-						      : no_argument,
+			.has_arg = argument_of(o),
 			.val = OPTION_VALUE + (int)(o - ctl_options),
 		};
 		if (o->letter != 0) {
@@ -143,7 +149,7 @@ static void take_option(struct ctl *ctl, const struct ctl_option *o)
 		*(int *)member = 1;
 		break;
 	case OPTION_TEXT:
-	case OPTION_MAY_TEXT:
+	case OPTION_OPTIONAL:
 		*(const char **)member = optarg;
 		break;
 	case OPTION_NAMES:

@@ -6,7 +6,7 @@
 #include "ctl/ctl_commands.h"
 
 /* The configuration says how to connect; --print does without; a plugin tells
- * the failure its own way. */
+ * in its own way that it could not. */
 static int run_command(struct ctl *ctl, const struct ctl_command *command)
 {
 	if (command->need != NEED_NOTHING &&

@@ -28,10 +28,10 @@ enum {
 	CTL_SINCE = 1024,
 	CTL_LIMIT = 2048,
 	CTL_WAIT = 4096,
-	CTL_WATCH = 8192,
-	CTL_SHORT = 16384,
-	CTL_PLUGIN = 32768,
-	CTL_COLUMNS = 65536 /* an option per column that a job may be given */
+	CTL_COLUMNS = 8192, /* an option per column that a job may be given */
+	CTL_WATCH = 16384,
+	CTL_SHORT = 32768,
+	CTL_PLUGIN = 65536
 };
 
 /* What an option that may be repeated named; the names are borrowed. */

@@ -32,7 +32,7 @@ enum ctl_option_kind {
 	OPTION_FLAG,	 /* sets its flag */
 	OPTION_INT,	 /* sets an int of struct ctl */
 	OPTION_TEXT,	 /* sets a const char * of struct ctl */
-	OPTION_MAY_TEXT, /* the same; NULL without a value */
+	OPTION_OPTIONAL, /* the same, and NULL without a value */
 	OPTION_NAMES,	 /* adds to a struct ctl_names of struct ctl */
 	OPTION_HELP,
 	OPTION_VERSION

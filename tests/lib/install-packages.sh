@@ -10,7 +10,7 @@ server=(postgresql util-linux procps)
 tests=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev
 	cppcheck valgrind shellcheck mandoc faketime pgbouncer openssl libssl-dev
 	systemd systemd-container dbus mmdebstrap prometheus tmux
-	chromium)
+	bash-completion chromium)
 # Node.js may be of another origin, with which Debian's npm conflicts.
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
 	tests+=(nodejs npm)

@@ -31,6 +31,7 @@ expected() {
 		[ ! -e "$file" ] ||
 			echo "./usr/share/backfilld/sql/${file##*/}"
 	done
+	echo ./usr/share/bash-completion/completions/backfillctl
 	for file in conf/examples/*; do
 		echo "./usr/share/doc/backfilld/examples/${file##*/}"
 	done
