@@ -24,7 +24,7 @@ VALGRIND ?= valgrind -q --error-exitcode=99 --leak-check=full
 VALGRIND_TESTS ?= test_job
 
 BUILD := build/$(VARIANT)
-PACKAGES := libpq libuv yaml-0.1
+PACKAGES := libpq libuv yaml-0.1 libmicrohttpd
 
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wformat=2 -Wvla
@@ -53,7 +53,8 @@ server_test_libs = $(shell $(PKG_CONFIG) --libs libssl 2>/dev/null)
 # tests link against it.
 mains := daemon/main.c daemon/ctl/main.c
 sources := $(sort $(filter-out $(mains),$(wildcard daemon/*/*.c)))
-objects := $(sources:%.c=$(BUILD)/%.o) $(BUILD)/gen/sql_scripts.o
+objects := $(sources:%.c=$(BUILD)/%.o) $(BUILD)/gen/sql_scripts.o \
+	$(BUILD)/gen/page.o
 archive := $(BUILD)/libbackfill.a
 scripts := $(sort $(wildcard daemon/sql/*.sql))
 
@@ -72,7 +73,8 @@ c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
 .PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
-	format format-check describe bench install uninstall clean help FORCE
+	format format-check describe bench picture install settle uninstall \
+	clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
@@ -80,7 +82,7 @@ MAKEFLAGS += --no-builtin-rules
 all: $(archive) $(programs)
 
 help:
-	@echo 'all check soak demo bench install uninstall clean'
+	@echo 'all check soak demo bench picture install uninstall clean'
 	@echo 'asan valgrind tidy cppcheck layers format format-check describe'
 	@echo 'TESTS="test_err test_job" selects; VARIANT, CC, WERROR=1'
 
@@ -116,6 +118,13 @@ $(BUILD)/gen/sql_scripts.c: daemon/sql/embed $(scripts) $(BUILD)/sources
 
 $(BUILD)/gen/sql_scripts.o: $(BUILD)/gen/sql_scripts.c $(BUILD)/flags
 	$(call quiet,CC  )$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/gen/page.c: daemon/ops/embed daemon/ops/dashboard.html
+	@mkdir -p $(@D)
+	$(call quiet,GEN )daemon/ops/embed daemon/ops/dashboard.html > $@
+
+$(BUILD)/gen/page.o: $(BUILD)/gen/page.c $(BUILD)/flags
+	$(call quiet,CC  )$(CC) $(all_cflags) -Idaemon/ops -MMD -MP -c -o $@ $<
 
 $(archive): $(objects) $(BUILD)/sources
 	@rm -f $@
@@ -180,6 +189,11 @@ bench:
 bench-%: tests/bench/bench_%.sh
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' $<
+
+# The picture in README.md, from a real run.
+picture:
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/bench/picture.sh
 
 asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan all tests
@@ -273,6 +287,24 @@ install: all
 	done
 	install -m 644 systemd/backfilld.sysusers \
 		'$(DESTDIR)$(SYSUSERSDIR)/backfilld.conf'
+	$(if $(DESTDIR),,@$(MAKE) --no-print-directory settle)
+
+# What a package does after it was unpacked: the user, who may read the
+# configuration, and what systemd knows of the units. Only root can.
+settle:
+	@if [ "$$(id -u)" -eq 0 ] && [ -d /run/systemd/system ]; then \
+		systemd-sysusers '$(SYSUSERSDIR)/backfilld.conf' && \
+		find '$(SYSCONFDIR)/backfilld/backfilld.yaml' -group root \
+			-exec chgrp backfilld {} + && \
+		systemctl daemon-reload; \
+	fi
+	@echo 'Installed. What is next, for a database DBNAME:'
+	@echo '  backfillctl install -d DBNAME    as a superuser; ends with the' \
+		'roles and lines that remain'
+	@echo '  $(SYSCONFDIR)/backfilld/backfilld.yaml   names the databases'
+	@echo '  systemctl enable --now backfilld'
+	@echo '  backfillctl check -c $(SYSCONFDIR)/backfilld/backfilld.yaml' \
+		'   as user backfilld'
 
 # The configuration is the operator's and stays.
 uninstall:

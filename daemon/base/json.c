@@ -26,9 +26,9 @@ static void add_character(
 	default:
 		break;
 	}
-	/* RFC 8259 demands the first; who reads line by line may take U+0085,
-	 * U+2028 and U+2029 for the end of one. */
-	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029) {
+	/* RFC 8259 demands those below U+0020; who reads line by line may take
+	 * U+0085, U+2028 and U+2029 for the end of one. */
+	if (utf8_is_control(c)) {
 		text_addf(t, "\\u%04x", (unsigned)c);
 	} else {
 		text_add_bytes(t, s, bytes);

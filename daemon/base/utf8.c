@@ -37,3 +37,10 @@ size_t utf8_decode(const char *text, size_t length, uint32_t *value)
 	}
 	return bytes;
 }
+
+int utf8_is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c <= 0x9f) ||
+		(c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
+		c == 0x200e || c == 0x200f || c == 0x61c || c == 0xfeff;
+}

@@ -285,6 +285,19 @@ static void store_string(
 	*field = mem_strdup(text);
 }
 
+static int check_string(const struct option_def *o, const char *text,
+	const char *label, struct err *e)
+{
+	const char *wrong = o->check != NULL ? o->check(text) : NULL;
+
+	if (wrong != NULL) {
+		refuse(o, text, label, 0, e);
+		err_set_detail(e, "%s", wrong);
+		return e->code;
+	}
+	return 0;
+}
+
 int option_store(const struct option_def *o, const char *text, void *base,
 	const char *label, struct err *e)
 {
@@ -303,6 +316,8 @@ int option_store(const struct option_def *o, const char *text, void *base,
 		return store_bool(o, text, base, label, e);
 	} else if (o->type != OPTION_STRING) {
 		return store_number(o, text, base, label, e);
+	} else if (check_string(o, text, label, e) != 0) {
+		return e->code;
 	}
 	store_string(o, text, base);
 	return 0;

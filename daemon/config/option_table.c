@@ -1,5 +1,6 @@
 #include "config/option.h"
 
+#include "config/address.h"
 #include "config/config.h"
 
 #define IN_DATABASE(field) offsetof(struct config_database, field)
@@ -28,6 +29,9 @@ const struct option_section option_sections[] = {
 		"How the daemon spares the server, its standbys and the "
 		"application." },
 	{ "batch", "What jobs do that do not say otherwise." },
+	{ "http",
+		"What is shown to people and to Prometheus: /, /metrics, "
+		"/status.json, /healthz, /readyz." },
 	{ NULL, NULL },
 };
 
@@ -270,6 +274,27 @@ const struct option_def option_table[] = {
 		.offset = IN_CONFIG(hole_timeout_ms),
 		.help = "How long a job tries again to lock the rows that "
 			"others held when it passed, before it fails.",
+	},
+	{
+		.section = "http", .name = "listen",
+		.type = OPTION_STRING, .default_text = "127.0.0.1:7432",
+		.check = address_check_listen,
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(http_listen),
+		.help = "HOST:PORT that is listened at, or off. Whoever can "
+			"connect sees the jobs with their clauses and keys, "
+			"but can change nothing. By a name, a browser "
+			"reaches it only if the name is given here.",
+	},
+	{
+		.section = "http", .name = "socket",
+		.type = OPTION_STRING, .default_text = "",
+		.check = address_check_socket,
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(http_socket),
+		.help = "Path of a Unix socket that shows the same, or off. "
+			"Empty: http.sock in the RuntimeDirectory of the "
+			"service, if it has one.",
 	},
 	{ .name = NULL },
 };

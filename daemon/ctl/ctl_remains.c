@@ -120,8 +120,8 @@ static int print_hba(struct ctl *ctl, const char *database, const char *login)
 	if (result == NULL) {
 		return ctl->code;
 	}
-	ctl_say("-- pg_hba.conf, when the daemon runs on the server's host as"
-		" user backfilld:");
+	ctl_say("-- pg_hba.conf, above its other lines, when the daemon runs on"
+		" the server's host as user backfilld:");
 	ctl_say("--   local  %s  %s  peer map=backfilld", database, login);
 	for (int i = 0; i < PQntuples(result); i++) {
 		ctl_say("--   local  %s  %s  peer map=backfilld", database,
@@ -134,6 +134,9 @@ static int print_hba(struct ctl *ctl, const char *database, const char *login)
 		ctl_say("--   backfilld  backfilld  %s",
 			PQgetvalue(result, i, 0));
 	}
+	ctl_say("-- Then reload the server, start the daemon and, as user"
+		" backfilld:");
+	ctl_say("--   backfillctl check -c /etc/backfilld/backfilld.yaml");
 	PQclear(result);
 	return CTL_OK;
 }

@@ -69,6 +69,7 @@ void database_maybe_free(struct database *db)
 		return;
 	}
 	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);
+	counters_close(&db->host.counters);
 	free(db->runners);
 	free(db);
 }
@@ -124,6 +125,18 @@ void database_fail(struct database *db, const struct err *e)
 
 /* ---- losing the connection ---- */
 
+static void warn(const struct database *db, const char *what,
+	const struct err *e, const char *decision)
+{
+	struct text fact;
+
+	text_init(&fact);
+	host_add_error(&fact, e);
+	host_log(&db->host, LOG_WARNING, e->sqlstate, "%s: %s -> %s", what,
+		fact.data, decision);
+	text_close(&fact);
+}
+
 static void on_pause_over(uv_timer_t *timer)
 {
 	struct database *db = timer->data;
@@ -155,13 +168,12 @@ void database_reconnect(struct database *db, const struct err *e)
 		return;
 	}
 	if (db->state.state == STOPPING) {
-		log_warning("%s: %s -> end without signing off",
-			database_name(db), e->message);
+		warn(db, sm_name(&db->state), e, "end without signing off");
 		finish(db);
 		return;
 	}
-	log_warning("%s: %s: %s -> connect again", database_name(db),
-		sm_name(&db->state), e->message);
+	warn(db, sm_name(&db->state), e, "connect again");
+	db->host.counters.reconnects += db->state.state == SERVING;
 	database_move(db, PAUSING);
 	db->host.control = NULL;
 	pacer_forget(db->host.pacer);
@@ -187,8 +199,7 @@ int database_reply_is_well(
 	if (e->code != BFE_SQL) {
 		database_reconnect(db, e);
 	} else {
-		log_warning("%s: %s: %s: %s -> again later", database_name(db),
-			what, e->sqlstate, e->message);
+		warn(db, what, e, "again later");
 	}
 	return 0;
 }
@@ -328,8 +339,7 @@ static void on_unregistered(
 
 	(void)request;
 	if (e != NULL) {
-		log_warning("%s: could not sign off: %s", database_name(db),
-			e->message);
+		warn(db, "signing off", e, "left to the lease");
 	}
 	finish(db);
 }

@@ -67,9 +67,9 @@ static void on_registered(
 		}
 		db->host.incarnation = queue_read_incarnation(request);
 	}
-	log_info("%s: connected as daemon %lld, %zu workers -> serving",
-		database_name(db), (long long)db->host.incarnation,
-		db->workers);
+	host_log(&db->host, LOG_INFO, NULL,
+		"connected as daemon %lld, %zu workers -> serving",
+		(long long)db->host.incarnation, db->workers);
 	database_serve(db);
 }
 
@@ -141,17 +141,20 @@ static void on_notice(void *data, const char *sqlstate, const char *message)
 {
 	struct database *db = data;
 
-	log_debug("%s: notice %s: %s", database_name(db), sqlstate, message);
+	host_log(
+		&db->host, LOG_DEBUG, NULL, "notice %s: %s", sqlstate, message);
 }
 
 void database_connect(struct database *db)
 {
 	char name[160];
 	struct queue_setup setup;
+	const struct log_about about = { .database = database_name(db) };
 	struct pgc_options options = {
 		.conninfo = db->host.database->dsn,
 		.application_name = "backfilld",
 		.name = name,
+		.about = &about,
 		.setup = setup.statements,
 		.connect_timeout_ms = DATABASE_CONNECT_MS,
 		.on_notify = database_on_notify,

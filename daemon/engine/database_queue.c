@@ -53,6 +53,19 @@ static void looked(struct database *db)
 	}
 }
 
+static void log_claim(const struct database *db, const struct queue_claim *c)
+{
+	const struct log_about about = {
+		.database = database_name(db),
+		.job = c->job_id,
+		.job_name = c->name,
+	};
+
+	log_about(LOG_INFO, &about, "in %s as %s, epoch %lld -> %s",
+		database_name(db), c->run_as, (long long)c->epoch,
+		c->taken_over ? "taken over" : "claimed");
+}
+
 static void on_claimed(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -66,9 +79,7 @@ static void on_claimed(
 		looked(db);
 		return;
 	}
-	log_info("%s: job %lld (%s) as %s, epoch %lld -> %s", database_name(db),
-		(long long)c.job_id, c.name, c.run_as, (long long)c.epoch,
-		c.taken_over ? "taken over" : "claimed");
+	log_claim(db, &c);
 	r = runner_start(&db->host, &c, on_runner_end, db);
 	db->runners[free_slot(db)] = r;
 	db->running++;
@@ -102,8 +113,13 @@ static void on_orphan_released(
 static void release_orphan(
 	struct database *db, const struct pgc_request *work, int row)
 {
-	log_warning("%s: job %lld is ours and nobody runs it -> release",
-		database_name(db), (long long)queue_work_job(work, row));
+	const struct log_about about = {
+		.database = database_name(db),
+		.job = queue_work_job(work, row),
+	};
+
+	log_about(LOG_WARNING, &about,
+		"it is ours and nobody runs it -> release");
 	pgc_send(db->conn,
 		queue_release(db->host.incarnation, queue_work_job(work, row),
 			queue_work_epoch(work, row),
@@ -167,9 +183,8 @@ static void on_pruned(
 
 	if (database_reply_is_well(db, "prune", e) &&
 		queue_read_pruned(request) > 0) {
-		log_info("%s: %lld jobs ended longer ago than retention ->"
-			 " removed",
-			database_name(db),
+		host_log(&db->host, LOG_INFO, NULL,
+			"%lld jobs ended longer ago than retention -> removed",
 			(long long)queue_read_pruned(request));
 	}
 }

@@ -97,6 +97,28 @@ int database_is_alive(const struct database *db)
 	return 1;
 }
 
+const struct counters *database_counters(const struct database *db)
+{
+	return &db->host.counters;
+}
+
+void database_each_standby(
+	const struct database *db, pacer_standby_cb cb, void *data)
+{
+	pacer_each_standby(db->host.pacer, cb, data);
+}
+
+int database_ask(struct database *db, struct pgc_request *request,
+	pgc_request_cb cb, void *data)
+{
+	if (db->state.state != SERVING) {
+		pgc_discard(request);
+		return -1;
+	}
+	pgc_send(db->conn, request, cb, data);
+	return 0;
+}
+
 /* Everything else is read where it is used. */
 void database_reload(struct database *db)
 {

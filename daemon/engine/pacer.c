@@ -169,6 +169,18 @@ static uint64_t interval_ms(const struct pacer *p)
 
 /* ---- telling ---- */
 
+static void log_error_of(const struct pacer *p, enum log_level level,
+	const struct err *e, const char *what, const char *decision)
+{
+	struct text fact;
+
+	text_init(&fact);
+	host_add_error(&fact, e);
+	host_log(p->host, level, e->sqlstate, "%s: %s -> %s", what, fact.data,
+		decision);
+	text_close(&fact);
+}
+
 static void on_told(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -177,8 +189,7 @@ static void on_told(
 	(void)request;
 	p->replies_pending--;
 	if (e != NULL) {
-		log_debug("%s: signals: %s %s", p->host->database->name,
-			e->sqlstate, e->message);
+		log_error_of(p, LOG_DEBUG, e, "signals", "untold");
 	}
 	maybe_free(p);
 }
@@ -230,9 +241,8 @@ static void tell_clients(struct pacer *p)
 static void take_failure(struct pacer *p, const struct err *e)
 {
 	if (strcmp(p->failed, e->sqlstate) != 0) {
-		log_warning("%s: the standbys could not be looked at: %s: %s"
-			    " -> again",
-			p->host->database->name, e->sqlstate, e->message);
+		log_error_of(p, LOG_WARNING, e,
+			"the standbys could not be looked at", "again");
 		memcpy(p->failed, e->sqlstate, sizeof p->failed);
 	}
 }
@@ -352,6 +362,21 @@ struct pacer_answer pacer_ask(
 	pace_describe(&p->pace, answer.paced_by, sizeof answer.paced_by);
 	answer.max_wal_bytes = pace_batch_bytes(&p->pace);
 	return answer;
+}
+
+void pacer_each_standby(const struct pacer *p, pacer_standby_cb cb, void *data)
+{
+	uint64_t now_ms = clock_boot_ms();
+
+	if (p->clients == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < p->pace.count; i++) {
+		const struct lag_standby *s = &p->standbys[i];
+
+		cb(data, s, pace_sees(&p->pace, s, now_ms, p->pace.limit_ms),
+			p->pace.limit_ms);
+	}
 }
 
 void pacer_spend(struct pacer *p, int64_t wal_bytes)

@@ -195,16 +195,18 @@ void runner_done(struct runner *r, struct run_event *ev)
 	ev->of_job = r->failure_of_job;
 	r->failure_of_job = 0;
 	if (ev->error != NULL) {
+		counters_error(&r->host->counters, ev->error);
 		ev->sample.elapsed_us = r->failure_elapsed_us;
 	}
 	ask_pacer(r, ev);
 	/* Not what the job's own code raised: then the job fails. */
 	if (ev->error != NULL && !ev->of_job &&
 		sqlstate_classify(ev->error) == SQLSTATE_FORGET) {
-		log_warning("job %lld: %s: %s -> another daemon has it",
-			(long long)r->claim.job_id, ev->error->sqlstate,
-			ev->error->message);
+		runner_log_error(
+			r, LOG_WARNING, ev->error, "another daemon has it");
 	}
+	memcpy(r->last_sqlstate, ev->error != NULL ? ev->error->sqlstate : "",
+		ev->error != NULL ? sizeof r->last_sqlstate : 1);
 	/* The configuration may have been reloaded. */
 	run_set_limits(&r->run, &limits);
 	next = run_step(&r->run, ev);
@@ -222,8 +224,7 @@ void runner_failed(struct runner *r, const struct err *e)
 	struct run_event ev = { .error = e };
 
 	if (!r->abandoned) {
-		log_debug("job %lld: %s: %s %s", (long long)r->claim.job_id,
-			sm_name(&r->run.action), e->sqlstate, e->message);
+		runner_log_error(r, LOG_DEBUG, e, sm_name(&r->run.action));
 	}
 	runner_done(r, &ev);
 }

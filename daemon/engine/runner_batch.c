@@ -106,9 +106,11 @@ static void on_batch_done(
 	pacer_spend(r->host->pacer, ev.sample.wal_bytes);
 	ev.sample.rows_read = r->run.window_rows;
 	r->host->rows_changed += (uint64_t)ev.sample.rows_changed;
-	log_debug("job %lld: batch %lld: %lld of %lld rows in %lld us",
-		(long long)r->claim.job_id, (long long)r->run.seq,
-		(long long)ev.sample.rows_changed,
+	counters_batch(&r->host->counters, r->claim.job_id,
+		(uint64_t)ev.sample.elapsed_us);
+	runner_log(r, LOG_DEBUG, NULL,
+		"batch %lld: %lld of %lld rows in %lld us",
+		(long long)r->run.seq, (long long)ev.sample.rows_changed,
 		(long long)ev.sample.rows_read,
 		(long long)ev.sample.elapsed_us);
 	runner_done(r, &ev);
@@ -144,9 +146,9 @@ static void on_window_skipped(
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	log_info("job %lld: rows of a window are held, or keep it waiting ->"
-		 " the window is left for later",
-		(long long)r->claim.job_id);
+	runner_log(r, LOG_INFO, NULL,
+		"rows of a window are held, or keep it waiting -> the window"
+		" is left for later");
 	well(r);
 }
 
@@ -235,6 +237,8 @@ static void on_hole_drained(
 		return;
 	}
 	r->host->rows_changed++;
+	counters_batch(
+		&r->host->counters, r->claim.job_id, pgc_elapsed_us(request));
 	well(r);
 }
 
@@ -260,10 +264,8 @@ static void on_set_aside(
 		return;
 	}
 	if (why->code != 0) {
-		log_warning("job %lld: %s: %s -> the row is recorded in"
-			    " backfill.row_errors",
-			(long long)r->claim.job_id, why->sqlstate,
-			why->message);
+		runner_log_error(r, LOG_WARNING, why,
+			"the row is recorded in backfill.row_errors");
 	}
 	well(r);
 }
@@ -288,8 +290,8 @@ static void on_range_finished(
 	}
 	work_read_range_finished(request, &ev);
 	if (!ev.finished) {
-		log_info("job %lld: no hole is left -> closing sweep %d",
-			(long long)r->claim.job_id, ev.pass);
+		runner_log(r, LOG_INFO, NULL,
+			"no hole is left -> closing sweep %d", ev.pass);
 	}
 	runner_done(r, &ev);
 }

@@ -78,8 +78,7 @@ static void on_action_done(
 		ev.epoch = queue_read_epoch(request);
 	}
 	if (e == NULL && run_current(&r->run) == RUN_FINISH_JOB) {
-		log_info("job %lld (%s): %s -> %s", (long long)r->claim.job_id,
-			r->claim.name,
+		runner_log(r, LOG_INFO, NULL, "%s -> %s",
 			r->job.is_schema_kind ? "nothing is left to do"
 					      : "no key and no hole is left",
 			queue_read_finished(request));
@@ -89,21 +88,15 @@ static void on_action_done(
 
 static void log_action(const struct runner *r, enum run_action action)
 {
-	const struct err *e = &r->run.error;
-	long long id = (long long)r->claim.job_id;
-
 	switch ((int)action) {
 	case RUN_TAKE:
-		log_info("job %lld (%s): %s -> take the range again", id,
-			r->claim.name, r->run.reason);
+		runner_log_reason(r, " -> take the range again");
 		return;
 	case RUN_FAIL:
-		log_warning("job %lld (%s): %s: %s -> failed", id,
-			r->claim.name, e->sqlstate, e->message);
+		runner_log_error(r, LOG_WARNING, &r->run.error, "failed");
 		return;
 	case RUN_RELEASE:
-		log_info("job %lld (%s): %s -> release", id, r->claim.name,
-			r->run.reason);
+		runner_log_reason(r, " -> release");
 		return;
 	default:
 		return;
@@ -187,7 +180,7 @@ static void on_told(
 }
 
 /* Returns whether it is known now. */
-static int tell(struct runner *r, const char *reason, int is_logged)
+static int tell(struct runner *r, const char *reason)
 {
 	/* One at a time: somebody's open UPDATE of the job's row holds each of
 	 * them up, and the heartbeat waits behind them. */
@@ -199,9 +192,6 @@ static int tell(struct runner *r, const char *reason, int is_logged)
 	}
 	r->telling = 1;
 	(void)snprintf(r->told, sizeof r->told, "%s", reason);
-	if (reason[0] != '\0' && is_logged) {
-		log_info("job %" PRId64 ": %s", r->claim.job_id, reason);
-	}
 	runner_send_aside(r,
 		queue_set_reason(r->host->incarnation, r->claim.job_id,
 			r->run.epoch, reason),
@@ -212,18 +202,23 @@ static int tell(struct runner *r, const char *reason, int is_logged)
 void runner_tell_reason(struct runner *r)
 {
 	enum run_action now = run_current(&r->run);
+	int is_new;
 
 	/* Finishing, failing and releasing write the reason themselves. */
 	if (now == RUN_WAIT || now == RUN_PACE || now == RUN_NEXT_HOLE ||
 		now == RUN_READ_WINDOW || now == RUN_READ_HOLE ||
 		r->run.reason[0] == '\0') {
 		/* Of a hold only new causes. */
-		if (tell(r, r->run.reason,
-			    now != RUN_PACE ||
-				    r->held_causes != r->held_causes_told)) {
-			r->held_causes_told =
-				now == RUN_PACE ? r->held_causes : 0;
+		is_new = strcmp(r->run.reason, r->told) != 0;
+		if (!tell(r, r->run.reason)) {
+			return;
 		}
+		if (is_new && r->run.reason[0] != '\0' &&
+			(now != RUN_PACE ||
+				r->held_causes != r->held_causes_told)) {
+			runner_log_reason(r, "");
+		}
+		r->held_causes_told = now == RUN_PACE ? r->held_causes : 0;
 	}
 }
 
@@ -289,7 +284,9 @@ static void on_blockers(
 	if (r->blockers[0] != '\0' && run_current(&r->run) != RUN_DRAIN_HOLE) {
 		(void)snprintf(
 			reason, sizeof reason, "held up by %s", r->blockers);
-		(void)tell(r, reason, 1);
+		if (strcmp(reason, r->told) != 0 && tell(r, reason)) {
+			runner_log(r, LOG_INFO, NULL, "%s", reason);
+		}
 	}
 	/* What reads a whole table for hours makes only those wait who change
 	 * the schema themselves, and they can see why (backfill.locks). */

@@ -64,9 +64,8 @@ static void on_stored(
 	if (has_failed(f, e)) {
 		return;
 	}
-	log_info("job %lld (%s): dry run: %lld of %lld rows of %s would change"
-		 " -> report",
-		(long long)r->claim.job_id, r->claim.name,
+	runner_log(r, LOG_INFO, NULL,
+		"dry run: %lld of %lld rows of %s would change -> report",
 		(long long)f->d.changed, (long long)f->d.rows, r->keyset.table);
 	flow_free(f);
 	runner_done(r, &ev);

@@ -2,6 +2,7 @@
 #ifndef BACKFILL_ENGINE_RUNNER_INTERNAL_H
 #define BACKFILL_ENGINE_RUNNER_INTERNAL_H
 
+#include "base/log.h"
 #include "engine/pacer.h"
 #include "engine/runner.h"
 #include "rules/keyset.h"
@@ -45,8 +46,9 @@ struct runner {
 	struct key bound;
 	char *barrier_tokens; /* of those who wrote when it began */
 	int64_t rows_estimate;
-	struct err failure; /* kept while a rollback is under way */
-	int failure_of_job; /* it came from the statement with its clauses */
+	struct err failure;    /* kept while a rollback is under way */
+	char last_sqlstate[6]; /* of what the core was told last, or "" */
+	int failure_of_job;    /* it came from the statement with its clauses */
 	int64_t failure_elapsed_us;
 
 	uv_timer_t timer;   /* pauses, and events that come later */
@@ -112,6 +114,21 @@ void runner_act_on_schema(struct runner *r, enum run_action action);
 /* For actions on the control connection: the runner waits for the reply. */
 void runner_send_action(
 	struct runner *r, struct pgc_request *request, pgc_request_cb cb);
+
+/* runner_log.c: what lines of the log are about; borrowed from r. */
+struct log_about runner_about(const struct runner *r);
+/* Lines about the job; sqlstate: of the error that it is
+ * about, or NULL. */
+void runner_log(const struct runner *r, enum log_level level,
+	const char *sqlstate, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+/* "23505: duplicate key … -> decision" */
+void runner_log_error(const struct runner *r, enum log_level level,
+	const struct err *e, const char *decision);
+/* The run's reason, which may have its decision in it; or " -> decision". */
+void runner_log_reason(const struct runner *r, const char *decision);
+/* What the step in hand does. */
+void runner_log_step(const struct runner *r, const char *decision);
 
 /* runner_line.c: requests to which no reply will come. */
 void runner_line_start(struct runner *r);

@@ -33,9 +33,9 @@ static void on_looked(
 	if (++r->silences < SILENCES) {
 		return;
 	}
-	log_warning("job %lld: the server awaits a request, and we a reply ->"
-		    " the connection is given up",
-		(long long)r->claim.job_id);
+	runner_log(r, LOG_WARNING, NULL,
+		"the server awaits a request, and we a reply -> the connection"
+		" is given up");
 	runner_line_stop(r);
 	pgc_hurry(r->conn);
 }

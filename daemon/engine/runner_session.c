@@ -115,8 +115,9 @@ static void on_notice(void *data, const char *sqlstate, const char *message)
 {
 	struct runner *r = data;
 
-	log_debug("job %lld: notice %s: %s", (long long)r->claim.job_id,
-		sqlstate, message);
+	/* A function of the job's may tell any value. */
+	(void)message;
+	runner_log(r, LOG_DEBUG, NULL, "notice %s", sqlstate);
 }
 
 void runner_connect(struct runner *r)
@@ -124,11 +125,13 @@ void runner_connect(struct runner *r)
 	const struct config_database *db = r->host->database;
 	char application_name[64];
 	char name[160];
+	const struct log_about about = runner_about(r);
 	struct pgc_options options = {
 		.conninfo = db->runner[0] != '\0' ? db->runner : db->dsn,
 		.user = r->claim.run_as,
 		.application_name = application_name,
 		.name = name,
+		.about = &about,
 		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		.on_notice = on_notice,
 		.data = r,
@@ -242,8 +245,7 @@ static void on_begun(
 		runner_failed(r, &failure);
 		return;
 	}
-	log_info("job %lld (%s): about %lld rows of %s to read -> begin",
-		(long long)r->claim.job_id, r->claim.name,
+	runner_log(r, LOG_INFO, NULL, "about %lld rows of %s to read -> begin",
 		(long long)r->rows_estimate, r->keyset.table);
 	ev.hi = &r->bound;
 	ev.finished = r->bound.count == 0;

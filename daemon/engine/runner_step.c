@@ -136,14 +136,6 @@ static void send_guard(struct runner *r)
 
 /* ---- the step ---- */
 
-static void log_step(const struct runner *r, const char *how)
-{
-	if (r->run.schema.told[0] != '\0') {
-		log_info("job %" PRId64 " (%s): %s -> %s", r->claim.job_id,
-			r->claim.name, r->run.schema.told, how);
-	}
-}
-
 static void on_step_done(
 	void *data, struct pgc_request *request, const struct err *e)
 {
@@ -154,7 +146,7 @@ static void on_step_done(
 		return;
 	}
 	ev.finished = work_read_step_done(request);
-	log_step(r, "done");
+	runner_log_step(r, "done");
 	runner_done(r, &ev);
 }
 
@@ -184,7 +176,7 @@ static void on_alone_done(
 	if (runner_request_failed(r, e)) {
 		return;
 	}
-	log_step(r, "done");
+	runner_log_step(r, "done");
 	well(r);
 }
 
@@ -204,7 +196,7 @@ static void on_alone_begun(
 		well(r);
 		return;
 	}
-	log_step(r, "begin");
+	runner_log_step(r, "begin");
 	runner_send(r, work_alone(statement, LONG_DEADLINE_MS), on_alone_done);
 	runner_watch_start(r);
 }

@@ -15,9 +15,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/journal.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "service_internal.h"
+#include "site.h"
 
 enum {
 	EXIT_FINE = 0,
@@ -35,6 +38,7 @@ static void close_handles(struct service *s)
 	}
 	uv_close((uv_handle_t *)&s->patience, NULL);
 	service_notify_end(s);
+	site_close(s->site);
 }
 
 static void abandon(struct service *s)
@@ -174,16 +178,20 @@ static int serve(struct service *s)
 	}
 	(void)uv_timer_init(&s->loop, &s->patience);
 	s->patience.data = s;
+	s->started_ms = uv_now(&s->loop);
 	watch_signals(s);
 	log_info("backfilld %s -> start", BACKFILLD_VERSION);
 	start_databases(s);
 	service_notify_start(s);
+	s->site = site_start(s);
 	(void)uv_run(&s->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&s->loop) != 0) {
 		log_error("a handle was left open at the end");
 	}
+	site_free(s->site);
 	service_notify_close(s);
 	free(s->databases);
+	log_end();
 	log_info("end");
 	return s->exit_code;
 }
@@ -217,13 +225,19 @@ static int refuse_root(void)
 
 int service_run(const char *path, int allow_root)
 {
-	struct service s = { .path = path, .exit_code = EXIT_FINE };
+	struct service s = {
+		.path = path,
+		.exit_code = EXIT_FINE,
+		.started_wall_ms = clock_wall_ms(),
+		.loaded_wall_ms = clock_wall_ms(),
+	};
 	int rc;
 
 	if (load(&s.config, path) != 0) {
 		return EXIT_REFUSED;
 	}
 	service_set_log(&s.config);
+	log_open_journal(JOURNAL_SOCKET);
 	rc = geteuid() == 0 && !allow_root ? refuse_root() : serve(&s);
 	config_close(&s.config);
 	return rc;

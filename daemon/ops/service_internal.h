@@ -21,6 +21,10 @@ struct service {
 	struct database **databases; /* NULL: ended */
 	size_t count;
 	size_t left;
+	uint64_t started_ms;	 /* on the loop's clock */
+	int64_t started_wall_ms; /* since the epoch */
+	int64_t loaded_wall_ms;	 /* the file, without an error */
+	struct site *site;	 /* what is shown over HTTP */
 	int stopping;
 	int exit_code;
 

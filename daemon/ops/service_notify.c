@@ -98,6 +98,7 @@ static void on_change(void *data)
 static int is_every_database_alive(struct service *s)
 {
 	struct database_status db;
+	struct log_about about = { .job = 0 };
 
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->databases[i] == NULL ||
@@ -106,9 +107,10 @@ static int is_every_database_alive(struct service *s)
 		}
 		if (!s->is_dead) {
 			database_status(s->databases[i], &db);
-			log_error("%s: nothing moves any more -> no word to"
-				  " the watchdog",
-				db.name);
+			about.database = db.name;
+			log_about(LOG_ERROR, &about,
+				"nothing moves any more -> no word to the"
+				" watchdog");
 		}
 		s->is_dead = 1;
 		return 0;
@@ -121,6 +123,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct service *s = timer->data;
 
+	log_tick();
 	count_rows(s);
 	on_change(s);
 	if (is_every_database_alive(s) && s->notify.watchdog_ms > 0) {

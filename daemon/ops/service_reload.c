@@ -6,8 +6,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "config/reload.h"
+#include "site.h"
 
 struct reload_count {
 	size_t taken;
@@ -72,6 +74,7 @@ void service_reload(struct service *s)
 			errors, errors == 1 ? "" : "s", s->path);
 		return;
 	}
+	s->loaded_wall_ms = clock_wall_ms();
 	reload_take(&s->config, &fresh, on_change, &count);
 	service_set_log(&s->config);
 	for (size_t i = 0; i < s->count; i++) {
@@ -79,6 +82,7 @@ void service_reload(struct service *s)
 			database_reload(s->databases[i]);
 		}
 	}
+	site_reload(s->site);
 	log_notice("reload: %zu changed, %zu need%s a restart", count.taken,
 		count.left, count.left == 1 ? "s" : "");
 }

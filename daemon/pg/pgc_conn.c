@@ -79,6 +79,11 @@ struct pgc *pgc_new(uv_loop_t *loop, const struct pgc_options *options)
 	assert(options->connect_timeout_ms > 0);
 	c->loop = loop;
 	c->name = mem_strdup(options->name);
+	if (options->about != NULL) {
+		c->about = *options->about;
+	} else {
+		c->about.database = c->name;
+	}
 	c->conninfo = mem_strdup(options->conninfo);
 	c->user = mem_strdup(options->user);
 	c->application_name = mem_strdup(options->application_name);

@@ -147,7 +147,7 @@ int pgc_hosts_leave_out(struct pgc *c)
 	if (c->host_count <= 1 || !remove_tried(c)) {
 		return 0;
 	}
-	log_warning("%s: %s -> host is left out", c->name, what);
+	log_about(LOG_WARNING, &c->about, "%s -> host is left out", what);
 	return 1;
 }
 

@@ -33,6 +33,7 @@ struct pgc {
 	struct sm sm;
 	uv_loop_t *loop; /* borrowed */
 	char *name;
+	struct log_about about;
 	char *conninfo;
 	char *user;
 	char *application_name;

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "pgc_internal.h"
+#include "rules/discreet.h"
 
 /* The protocol counts parameters in 16 bits. */
 enum { PARAMS_MAX = 65535 };
@@ -205,6 +206,22 @@ static void copy_field(char *to, size_t size, const PGresult *result, int field)
 	to[length] = '\0';
 }
 
+/* RAISE says whatever it likes, under any SQLSTATE; but our own functions
+ * name no value. Each procedural language has its errors in files that begin
+ * so, and its functions in the first line of the context. */
+static int is_raised(const PGresult *result)
+{
+	const char *file = PQresultErrorField(result, PG_DIAG_SOURCE_FILE);
+	const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+	const char *ours =
+		context != NULL ? strstr(context, " backfill.") : NULL;
+
+	return file != NULL && strncmp(file, "pl", 2) == 0 &&
+		(ours == NULL ||
+			memchr(context, '\n', (size_t)(ours - context)) !=
+				NULL);
+}
+
 void pgc_error_of(struct err *e, const PGresult *result)
 {
 	/* libpq's own errors have no fields, only the whole message. */
@@ -218,4 +235,6 @@ void pgc_error_of(struct err *e, const PGresult *result)
 	copy_field(e->hint, sizeof e->hint, result, PG_DIAG_MESSAGE_HINT);
 	copy_field(e->constraint, sizeof e->constraint, result,
 		PG_DIAG_CONSTRAINT_NAME);
+	e->may_quote = e->sqlstate[0] != '\0' &&
+		(discreet_is_message_quoting(e->sqlstate) || is_raised(result));
 }

@@ -157,8 +157,8 @@ static void collect(const struct pgc_resolve *all, struct err *e)
 	}
 	if (out.count > 0) {
 		if (e->code != BFE_OK) {
-			log_warning("%s: %s -> host is left out", c->name,
-				e->message);
+			log_about(LOG_WARNING, &c->about,
+				"%s -> host is left out", e->message);
 		}
 		err_clear(e);
 		pgc_params_set(&c->params, "host", out.host.data);

@@ -105,6 +105,12 @@ static int is_stale(const struct pace *p, uint64_t now_ms, int64_t limit_ms)
 	return !p->has_sample || (int64_t)(now_ms - p->sampled_ms) > most_ms;
 }
 
+int pace_sees(const struct pace *p, const struct lag_standby *s,
+	uint64_t now_ms, int64_t limit_ms)
+{
+	return !is_stale(p, now_ms, limit_ms) && pace_knows(s, limit_ms);
+}
+
 static void add_no_sample(
 	struct text *reason, const struct pace *p, uint64_t now_ms)
 {

@@ -63,6 +63,7 @@ void run_hole_is_well(struct run *r)
 	run_all_is_well(r);
 	if (r->held_in_pass > 0) {
 		memcpy(r->reason, r->held_reason, sizeof r->reason);
+		r->quoted = r->held_quoted;
 	}
 }
 
@@ -169,18 +170,22 @@ enum run_action run_on_hole_drained(struct run *r)
 
 static void tell_hole(struct run *r, const struct run_event *ev)
 {
-	struct text key;
+	struct text told;
+	struct run_quoted key;
 
-	text_init(&key);
-	key_describe(&r->hole.hi, &key);
-	run_set_reason(r,
-		"waits for %lld rows held by others: %s (%s) for %lld s%s%s",
+	text_init(&told);
+	text_addf(&told, "waits for %lld rows held by others: %s (",
 		(long long)r->hole.remaining,
-		r->hole.is_window ? "keys up to" : "key", key.data,
-		(long long)(r->hole.age_ms / 1000),
+		r->hole.is_window ? "keys up to" : "key");
+	key.at = told.length;
+	key_describe(&r->hole.hi, &told);
+	key.length = told.length - key.at;
+	text_addf(&told, ") for %lld s%s%s", (long long)(r->hole.age_ms / 1000),
 		ev->blockers != NULL ? " by " : "",
 		ev->blockers != NULL ? ev->blockers : "");
-	text_close(&key);
+	run_set_reason(r, "%s", told.data);
+	run_quote(r, key.at, key.length);
+	text_close(&told);
 }
 
 enum run_action run_on_held_hole(struct run *r, const struct run_event *ev)
@@ -206,6 +211,7 @@ enum run_action run_on_held_hole(struct run *r, const struct run_event *ev)
 	hope_for_references(r);
 	r->held_in_pass++;
 	memcpy(r->held_reason, r->reason, sizeof r->held_reason);
+	r->held_quoted = r->quoted;
 	return pass_over(r);
 }
 

@@ -50,6 +50,9 @@ int run_is_control(enum run_action a);
 void run_set_reason(struct run *r, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* So many bytes of the reason are not for the log. */
+void run_quote(struct run *r, size_t at, size_t length);
+
 /* Do it again after a growing pause, until the budget is spent. */
 enum run_action run_again_later(
 	struct run *r, const struct run_event *ev, enum run_action again);

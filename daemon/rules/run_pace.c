@@ -69,9 +69,9 @@ static void hold(struct run *r)
 	if (p->since_ms == 0) {
 		p->since_ms = p->now_ms;
 		memcpy(p->reason, r->reason, sizeof p->reason);
+		p->quoted = r->quoted;
 	}
-	(void)snprintf(r->reason, sizeof r->reason, "%s", p->held_by);
-	(void)text_trim(r->reason);
+	run_set_reason(r, "%s", p->held_by);
 	r->pause_ms = LOOK_AGAIN_MS;
 }
 
@@ -86,6 +86,7 @@ static void end_hold(struct run *r)
 	retry_skip_ms(&r->trouble, held_ms);
 	retry_skip_ms(&r->hole_pass, held_ms);
 	memcpy(r->reason, r->pace.reason, sizeof r->reason);
+	r->quoted = r->pace.quoted;
 }
 
 static void pause(struct run *r, uint64_t ms)

@@ -31,7 +31,7 @@ enum run_action run_fail(struct run *r, const struct err *e)
 
 enum run_action run_release(struct run *r, const char *why)
 {
-	(void)snprintf(r->reason, sizeof r->reason, "%s", why);
+	run_set_reason(r, "%s", why);
 	return run_leave(r, RUN_RELEASE);
 }
 
@@ -51,6 +51,13 @@ void run_set_reason(struct run *r, const char *format, ...)
 	(void)vsnprintf(r->reason, sizeof r->reason, format, args);
 	va_end(args);
 	(void)text_trim(r->reason);
+	run_quote(r, 0, 0);
+}
+
+void run_quote(struct run *r, size_t at, size_t length)
+{
+	r->quoted.at = at;
+	r->quoted.length = length;
 }
 
 static void tell_trouble(struct run *r, const struct run_event *ev)
@@ -67,6 +74,10 @@ static void tell_trouble(struct run *r, const struct run_event *ev)
 		run_set_reason(r, "%.5s%s%s -> again in %llu ms", e->sqlstate,
 			e->sqlstate[0] != '\0' ? ": " : "", e->message,
 			(unsigned long long)r->pause_ms);
+		if (e->may_quote) {
+			run_quote(r, strlen(e->sqlstate) + strlen(": "),
+				strlen(e->message));
+		}
 	}
 }
 

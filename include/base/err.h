@@ -23,6 +23,8 @@ struct err {
 	char detail[512];
 	char hint[512];
 	char constraint[64]; /* the server's name of it; "" none */
+	int may_quote;	     /* the message may hold a value of a row or a
+			      * piece of a clause: not for the log */
 };
 
 /* Set code and message, clear the rest. Returns code. */

@@ -10,4 +10,8 @@
  * shortest form, no surrogates, at most U+10FFFF). */
 size_t utf8_decode(const char *text, size_t length, uint32_t *value);
 
+/* Whether the character acts on a terminal or a reader of lines instead of
+ * being seen: controls, C1 too, line separators, directions of writing. */
+int utf8_is_control(uint32_t c);
+
 #endif

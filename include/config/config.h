@@ -52,6 +52,10 @@ struct config {
 
 	/* pace: */
 	int64_t max_blocking_time_ms;
+
+	/* http: */
+	char *http_listen;
+	char *http_socket;
 };
 
 /* Read a file. Every error of the file is added to errors, a line each

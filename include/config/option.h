@@ -38,7 +38,9 @@ struct option_def {
 	int64_t max;		  /* the same */
 	const char *zero; /* what 0 means where it is allowed, or NULL */
 	const char *const *values; /* of an enum, NULL at the end */
-	int secret;		   /* never quoted in a message */
+	/* Of a string: what is wrong with text, a sentence; NULL: nothing. */
+	const char *(*check)(const char *text);
+	int secret; /* never quoted in a message */
 	enum option_reload reload;
 	const char *help; /* one or two sentences */
 

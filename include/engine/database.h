@@ -7,6 +7,9 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "engine/counters.h"
+#include "engine/pacer.h"
+#include "pg/pgc.h"
 
 struct database;
 
@@ -49,6 +52,20 @@ void database_watch(struct database *db, database_watch_cb cb, void *data);
  * time that it may take. A database that can never move again is not alive,
  * one whose server is down is. */
 int database_is_alive(const struct database *db);
+
+/* What it has counted since its start; lent. */
+const struct counters *database_counters(const struct database *db);
+
+/* The standbys that hold jobs back, while jobs run (engine/pacer.h). */
+void database_each_standby(
+	const struct database *db, pacer_standby_cb cb, void *data);
+
+/* Send a request on the control connection, to look at something. Takes it.
+ * Returns 0, and cb is called once, from a later turn and before the database
+ * ends; or -1 when it does not serve: then cb is not called. The heartbeat
+ * waits behind it: it must have a short statement_timeout. */
+int database_ask(struct database *db, struct pgc_request *request,
+	pgc_request_cb cb, void *data);
 
 /* The configuration that it borrows has changed in place. */
 void database_reload(struct database *db);

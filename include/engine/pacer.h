@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "engine/host.h"
+#include "rules/lag.h"
 
 struct pacer;
 
@@ -45,6 +46,12 @@ struct pacer_answer {
 /* May a batch begin? Why not is put into reason. */
 struct pacer_answer pacer_ask(
 	struct pacer *p, struct pacer_client *c, struct text *reason);
+
+/* Each standby, lent, and the lowest limit of the jobs that run; none when no
+ * job runs. is_known: how far it is behind, or that it is above the limit. */
+typedef void (*pacer_standby_cb)(void *data, const struct lag_standby *s,
+	int is_known, int64_t limit_ms);
+void pacer_each_standby(const struct pacer *p, pacer_standby_cb cb, void *data);
 
 /* A batch has ended that wrote so much. */
 void pacer_spend(struct pacer *p, int64_t wal_bytes);

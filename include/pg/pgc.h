@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 struct pgc;
 struct pgc_request;
@@ -55,7 +56,9 @@ struct pgc_options {
 	const char *conninfo;	      /* conninfo or URI; copied */
 	const char *user;	      /* overrides that of conninfo; or NULL */
 	const char *application_name; /* at most 63 bytes count */
-	const char *name; /* for log lines: "shop control"; copied */
+	const char *name; /* for debug lines: "shop control"; copied */
+	/* For the others; its texts outlive the connection. NULL: the name. */
+	const struct log_about *about;
 
 	/* Statements that go before those of each request, in the same round
 	 * trip and transaction, such as settings of that transaction only: a

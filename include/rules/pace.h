@@ -96,6 +96,10 @@ unsigned pace_is_held(const struct pace *p, uint64_t now_ms, int64_t limit_ms,
 /* Whether its lag is known, or known to be above the limit. */
 int pace_knows(const struct lag_standby *s, int64_t limit_ms);
 
+/* The same, of a sample that is not too old. */
+int pace_sees(const struct pace *p, const struct lag_standby *s,
+	uint64_t now_ms, int64_t limit_ms);
+
 /* Whether this standby is among the causes. */
 int pace_holds(const struct pace *p, const struct lag_standby *s,
 	uint64_t now_ms, int64_t limit_ms, int was_held);

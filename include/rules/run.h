@@ -191,6 +191,13 @@ struct run_schema {
 	char why[1024];	      /* RUN_RELEASE, kept while leaving */
 };
 
+/* Part of a reason that is a key, or words that may quote a value: not for the
+ * log. length 0: none. */
+struct run_quoted {
+	size_t at;
+	size_t length;
+};
+
 /* What keeps the next batch waiting. */
 struct run_pace {
 	uint64_t now_ms;     /* of the event, as the next four */
@@ -204,6 +211,7 @@ struct run_pace {
 	uint64_t since_ms;    /* that it is held; 0: it is not */
 	uint64_t told_ms;     /* when the reason of a pause was last renewed */
 	char reason[1024];    /* before it was held */
+	struct run_quoted quoted;
 };
 
 struct run {
@@ -230,6 +238,7 @@ struct run {
 	uint64_t pause_ms;
 	struct err error;  /* RUN_FAIL */
 	char reason[1024]; /* why it does not move; "": it moves */
+	struct run_quoted quoted;
 
 	/* private */
 	struct run_limits limits;
@@ -250,7 +259,8 @@ struct run {
 	int again; /* action to repeat after RUN_WAIT or a reconnect */
 	struct run_pace pace;
 	int64_t held_in_pass;
-	char held_reason[1024];	    /* of the last one held */
+	char held_reason[1024]; /* of the last one held */
+	struct run_quoted held_quoted;
 	int64_t referenced_in_pass; /* deletes that a later key refers to */
 	int64_t drained_in_pass;
 	int64_t held_hole; /* more rows of it held than a batch may leave */

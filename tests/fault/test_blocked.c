@@ -126,8 +126,8 @@ static void assert_logged(PGconn *who, const char *login, const char *with)
 {
 	char text[200];
 
-	(void)snprintf(text, sizeof text, "job %lld: pid %d (%s) has waited ",
-		(long long)job, PQbackendPID(who), login);
+	(void)snprintf(text, sizeof text, "%spid %d (%s) has waited ",
+		job_in_log(job), PQbackendPID(who), login);
 	daemon_wait_log(shop.daemon, text, SHOP_WAIT_SECONDS);
 	assert_string_equal(
 		sql_text(shop.db,

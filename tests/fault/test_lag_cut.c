@@ -130,8 +130,8 @@ static void test_control_connection_is_silent(void **state)
 	lag_wait_signal("standby1", "age > '3s'");
 	gate_open();
 	(void)snprintf(line, sizeof line,
-		"job %lld: held: replay lag is unknown: no sample for ",
-		(long long)job);
+		"%sheld: replay lag is unknown: no sample for ",
+		job_in_log(job));
 	daemon_wait_log(d, line, SHOP_WAIT_SECONDS);
 	lag_let_lag();
 	assert_int_equal(batches(job), 3);

@@ -25,7 +25,7 @@ static void assert_logged(struct daemon *d, int64_t job)
 {
 	char line[512];
 
-	(void)snprintf(line, sizeof line, "job %lld: %s", (long long)job,
+	(void)snprintf(line, sizeof line, "%s%s", job_in_log(job),
 		sql_text(shop.db,
 			"SELECT reason FROM backfill.jobs WHERE id = %lld",
 			(long long)job));

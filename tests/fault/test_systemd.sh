@@ -2,129 +2,28 @@
 # The installed service under a real systemd with a real PostgreSQL: both run
 # in a container whose files are this machine's, with a memory file system
 # above them for what is written.
-#
-# All of it lives in namespaces of its own: when this program ends, however it
-# does, the kernel ends the processes and drops the mounts.
-if [ -z "${SYSTEMD_TEST_APART:-}" ] && [ "$(id -u)" -eq 0 ] &&
-	unshare --mount --pid --fork --mount-proc true 2>/dev/null; then
-	export SYSTEMD_TEST_APART=1
-	exec unshare --mount --pid --fork --kill-child --mount-proc "$0" "$@"
-fi
-. "$(dirname "$0")/../lib/shell.sh"
+. "$(dirname "$0")/../lib/container.sh"
 
 build=${BACKFILL_BUILD_DIR:-$PWD/build/release}
 version=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' \
 	2>/dev/null | sort -n | tail -n 1)
-root=$scratch/files/root
-machine=backfilld-test-$(basename "$scratch")
-machine=${machine//./-}
-leader=
 
 # ---- the container
 
-# wait_until SECONDS COMMAND...: until it succeeds.
-wait_until() {
-	local end=$((SECONDS + $1))
-
-	shift
-	until "$@" >/dev/null 2>&1; do
-		if [ "$SECONDS" -ge "$end" ]; then
-			echo "not so after all this time: $*"
-			return 1
-		fi
-		sleep 0.1
-	done
-}
-
-inside() {
-	nsenter -t "$leader" -a -- env -i LC_ALL=C.UTF-8 HOME=/root \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-		"$@"
-}
-
-# Of each hierarchy that systemd keeps its processes in: a group of our own
-# below ours, for two containers of one group would share theirs.
-groups() {
-	local id name path
-
-	while IFS=: read -r id name path; do
-		case $id:$name in
-		0:) name=unified ;;
-		*:name=systemd) name=systemd ;;
-		*) continue ;;
-		esac
-		if [ "$name" = unified ] && [ ! -d /sys/fs/cgroup/unified ]; then
-			name=
-		fi
-		echo "/sys/fs/cgroup/$name$path/$1"
-	done </proc/self/cgroup
-}
-
-start_container() {
-	local group
-
-	(
-		for group in $(groups "$machine"); do
-			mkdir "$group" && echo "$BASHPID" >"$group/cgroup.procs" ||
-				exit
-		done
-		exec systemd-nspawn --quiet --boot --register=no --keep-unit \
-			--directory="$root" --machine="$machine" \
-			--private-network --link-journal=no --console=pipe \
-			-- --unit=basic.target
-	) >"$scratch/console" 2>&1 </dev/null &
-	nspawn=$!
-	# "degraded" is up too: the container has units of this machine's.
-	# shellcheck disable=SC2016
-	wait_until 60 sh -c '
-		leader=$(pgrep -P '"$nspawn"') &&
-		nsenter -t "$leader" -a systemctl is-system-running |
-			grep -E "^(running|degraded)$"' &&
-		leader=$(pgrep -P "$nspawn")
-}
-
-stop_container() {
-	local group
-
-	if [ -n "$leader" ]; then
-		kill -KILL "$leader"
-		wait "$nspawn"
-	fi
-	for group in $(groups 'backfilld-test-*'); do
-		# Those in use are not empty; the others may be left of a run
-		# that was killed.
-		[ ! -d "$group" ] || find "$group" -depth -type d \
-			-exec rmdir {} + 2>/dev/null
-	done
-	umount -R "$scratch/files" 2>/dev/null
-	rm -rf "$scratch"
-}
-
-# The reason why there can be no container here; nothing when there can.
+# The reasons why there can be no container here; nothing when there can.
 lacks() {
-	local program
-
-	if [ "$(id -u)" -ne 0 ]; then
-		echo "needs root"
-	elif [ -z "${SYSTEMD_TEST_APART:-}" ]; then
-		echo "needs namespaces of mounts and processes"
-	elif [ -z "$version" ]; then
+	container_lacks dbus-daemon pg_createcluster
+	if [ -z "$version" ]; then
 		echo "needs PostgreSQL in /usr/lib/postgresql"
-	elif [[ $(basename "$build") == *asan* ]]; then
+	fi
+	if [[ $(basename "$build") == *asan* ]]; then
 		echo "needs a build without sanitizers, whose system calls the" \
 			"unit forbids"
 	fi
-	for program in systemd-nspawn nsenter pgrep dbus-daemon \
-		pg_createcluster; do
-		command -v "$program" >/dev/null || echo "needs $program"
-	done
 }
 
 make_container() {
-	mkdir -p "$scratch/files" /run/systemd/nspawn
-	# What nspawn leaves behind stays in our namespace.
-	mount -t tmpfs tmpfs /run/systemd/nspawn &&
-		mount -t tmpfs -o mode=755,size=1g tmpfs "$scratch/files" &&
+	mount_files 1g &&
 		mkdir "$scratch/files/upper" "$scratch/files/work" "$root" &&
 		mount -t overlay overlay -o "lowerdir=/,$(
 			echo "upperdir=$scratch/files/upper,"
@@ -148,11 +47,6 @@ is_true() {
 
 status_is() {
 	[ "$(property backfilld StatusText)" = "$1" ]
-}
-
-# property UNIT NAME
-property() {
-	inside systemctl show -P "$2" "$1"
 }
 
 logged() {
@@ -412,7 +306,7 @@ if [ -z "$reason" ]; then
 		DESTDIR="$root" install >"$scratch/console" 2>&1; then
 		cat "$scratch/console"
 		exit 1
-	elif ! start_container >/dev/null; then
+	elif ! start_container basic.target >/dev/null; then
 		reason="needs systemd to boot in a container: $(
 			tail -n 1 "$scratch/console"
 		)"

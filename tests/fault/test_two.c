@@ -172,7 +172,7 @@ static void wait_told(struct daemon *d)
 		"job %lld has another owner -> another daemon has it",
 		(long long)job);
 	daemon_wait_log(d, line, SHOP_WAIT_SECONDS);
-	(void)snprintf(line, sizeof line, "job %lld: BF010: ", (long long)job);
+	(void)snprintf(line, sizeof line, "%sBF010: ", job_in_log(job));
 	assert_non_null(strstr(daemon_log(d), line));
 }
 

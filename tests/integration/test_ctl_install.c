@@ -14,14 +14,17 @@ static void test_install_prints_what_remains(void **state)
 		" pg_monitor, pg_signal_backend TO backfilld;\n"
 		"-- Owners of tables who submit jobs, or whom jobs run as:\n"
 		"-- GRANT backfill_submit TO app;\n"
-		"-- pg_hba.conf, when the daemon runs on the server's host as"
-		" user backfilld:\n"
+		"-- pg_hba.conf, above its other lines, when the daemon runs"
+		" on the server's host as user backfilld:\n"
 		"--   local  shop  backfilld  peer map=backfilld\n"
 		"--   local  shop  app  peer map=backfilld\n"
 		"--   and a line for every other role that jobs run as\n"
 		"-- pg_ident.conf:\n"
 		"--   backfilld  backfilld  backfilld\n"
-		"--   backfilld  backfilld  app\n",
+		"--   backfilld  backfilld  app\n"
+		"-- Then reload the server, start the daemon and, as user"
+		" backfilld:\n"
+		"--   backfillctl check -c /etc/backfilld/backfilld.yaml\n",
 		newest());
 	assert_output(wanted);
 	assert_installed();

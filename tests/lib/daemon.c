@@ -121,6 +121,21 @@ static void write_file(const char *path, const char *text, uid_t uid)
 	}
 }
 
+/* Tests run side by side: only one that has a port of its own for it wants
+ * HTTP. */
+static void write_config(const char *path, const char *yaml, uid_t uid)
+{
+	struct text text;
+
+	text_init(&text);
+	text_add(&text, yaml);
+	if (strstr(yaml, "http:") == NULL) {
+		text_add(&text, "\nhttp: {listen: \"off\"}\n");
+	}
+	write_file(path, text.data, uid);
+	text_close(&text);
+}
+
 /* The server's user need not be able to reach our build directory, which may
  * be in a home, so that as root the daemon gets a copy of the program. */
 static void find_program(struct daemon *d, const char *name)
@@ -242,7 +257,7 @@ struct daemon *daemon_start_yaml(struct cluster *c, const char *yaml)
 	(void)snprintf(d->log, sizeof d->log, "%s/daemon-%d.log",
 		cluster_dir(c), number);
 	find_program(d, "backfilld");
-	write_file(d->config, yaml, cluster_run_as(c));
+	write_config(d->config, yaml, cluster_run_as(c));
 	spawn(d);
 	return d;
 }
@@ -284,7 +299,7 @@ void daemon_rewrite(struct daemon *d, const char *yaml)
 	text_init(&text);
 	text_add(&text, d->databases);
 	text_add(&text, yaml);
-	write_file(d->config, text.data, cluster_run_as(d->cluster));
+	write_config(d->config, text.data, cluster_run_as(d->cluster));
 	text_close(&text);
 }
 

@@ -22,6 +22,7 @@ void backfill_install(struct cluster *c, const char *dbname);
  * other sections, is by default
  *	daemon: {lease: 1s, poll_interval: 500ms}
  *	batch: {}
+ * and, in any case, HTTP is off unless there is a section http:.
  * What it writes goes to a log of its own in the cluster's directory. Free it
  * with daemon_free() before the cluster stops, or leave it to that. */
 struct daemon *daemon_start(

@@ -4,11 +4,12 @@
 # is missing; as anyone else it prints the command and fails.
 set -eu
 
-build=(gcc libc6-dev make pkg-config libpq-dev libuv1-dev libyaml-dev)
+build=(gcc libc6-dev make pkg-config libpq-dev libuv1-dev libyaml-dev
+	libmicrohttpd-dev)
 server=(postgresql util-linux procps)
 tests=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev
 	cppcheck valgrind shellcheck mandoc faketime pgbouncer openssl libssl-dev
-	systemd systemd-container dbus)
+	systemd systemd-container dbus mmdebstrap prometheus)
 
 case ${1:-} in
 demo) packages=("${build[@]}" "${server[@]}") ;;

@@ -29,16 +29,21 @@ static const char GATE_SQL[] =
 	" LANGUAGE plpgsql IMMUTABLE AS $$"
 	" BEGIN RETURN public.gate_look(id); END $$";
 
-int shop_start(void **state)
+void shop_start_yaml(const char *yaml)
 {
-	(void)state;
 	shop.cluster = cluster_start();
 	backfill_install(shop.cluster, "shop");
 	shop.db = cluster_connect(shop.cluster, "shop", "postgres");
 	shop.app = cluster_connect(shop.cluster, "shop", "app");
 	sql_exec(shop.app, GATE_SQL);
-	shop.daemon = daemon_start(shop.cluster, "shop", SHOP_YAML);
+	shop.daemon = daemon_start(shop.cluster, "shop", yaml);
 	daemon_wait_log(shop.daemon, "-> serving", SHOP_WAIT_SECONDS);
+}
+
+int shop_start(void **state)
+{
+	(void)state;
+	shop_start_yaml(SHOP_YAML);
 	return 0;
 }
 
@@ -97,6 +102,14 @@ int64_t job_id(const char *name)
 {
 	return sql_int(shop.db,
 		"SELECT id FROM backfill.jobs WHERE name = '%s'", name);
+}
+
+const char *job_in_log(int64_t id)
+{
+	return sql_text(shop.db,
+		"SELECT format('job %%s (%%s): ', id, name)"
+		" FROM backfill.jobs WHERE id = %lld",
+		(long long)id);
 }
 
 void job_wait(const char *name, const char *state)

@@ -29,6 +29,9 @@ extern struct shop shop;
 int shop_start(void **state);
 int shop_stop(void **state);
 
+/* The setup with other sections of the daemon's configuration. */
+void shop_start_yaml(const char *yaml);
+
 /* Start the daemon again that was stopped or killed; returns when it serves
  * the database. */
 void shop_restart_daemon(void);
@@ -42,6 +45,9 @@ void job_submit(const char *name, const char *target, int rows,
 	const char *key_columns);
 
 int64_t job_id(const char *name);
+
+/* How a line of the log about it begins: "job 42 (name): ". */
+const char *job_in_log(int64_t id);
 
 /* Wait for a state; another final state fails at once. */
 void job_wait(const char *name, const char *state);

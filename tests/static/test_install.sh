@@ -70,6 +70,19 @@ units_name_the_places_of_the_install() {
 	[ "$(stat -c %a "$dest"/units/*)" = "$(printf '644\n644')" ]
 }
 
+# The machine that packages are made on is left as it is; what is installed
+# for use is made ready, as its last step.
+only_an_install_in_place_is_settled() {
+	run_make install >"$scratch/said"
+	if grep -q 'What is next' "$scratch/said"; then
+		fail "the machine was settled"
+	fi
+	make -n VARIANT=install install DESTDIR= >"$scratch/said"
+	grep -q 'systemd-sysusers ./usr/local/lib/sysusers.d/backfilld.conf' \
+		"$scratch/said"
+	grep -q 'What is next' "$scratch/said"
+}
+
 uninstall_leaves_only_the_configuration() {
 	run_make install
 	run_make uninstall
@@ -80,5 +93,6 @@ run_test install_puts_every_file_in_its_place
 run_test configuration_is_not_for_everyone
 run_test install_keeps_a_configuration_that_is_there
 run_test units_name_the_places_of_the_install
+run_test only_an_install_in_place_is_settled
 run_test uninstall_leaves_only_the_configuration
 finish_tests

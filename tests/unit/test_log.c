@@ -29,6 +29,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	log_end();
 	text_close(&seen);
 	log_set_sink(NULL);
 	log_set_format(LOG_TEXT);
@@ -89,6 +90,96 @@ static void test_long_message_is_cut(void **state)
 	text[sizeof text - 1] = '\0';
 	log_info("%s", text);
 	assert_int_equal(seen.length, strlen("info|") + 2047 + 1);
+}
+
+/* ESC, a C1 control, a direction of writing; a byte that is no UTF-8. */
+static void test_nothing_acts_on_a_terminal(void **state)
+{
+	(void)state;
+	log_info("a\x1b[31m\x07 b\xc2\x9b c\xe2\x80\xae\xc3\xa9 \xff.");
+	assert_string_equal(
+		seen.data, "info|a?[31m? b? c?\xc3\xa9 \xef\xbf\xbd.\n");
+}
+
+static const struct log_about about_job = {
+	.database = "shop",
+	.job = 42,
+	.job_name = "a\n\"b\"",
+	.sqlstate = "40001",
+};
+
+static void test_a_line_begins_with_what_it_is_about(void **state)
+{
+	const struct log_about about_database = { .database = "sh\x1bop" };
+	const struct log_about unnamed = { .database = "shop", .job = 42 };
+
+	(void)state;
+	log_about(LOG_INFO, &about_job, "%d rows -> done", 5);
+	log_about(LOG_INFO, &about_database, "connected -> serving");
+	log_about(LOG_INFO, &unnamed, "fact -> decision");
+	log_about(LOG_DEBUG, &unnamed, "too little");
+	assert_string_equal(seen.data,
+		"info|job 42 (a \"b\"): 5 rows -> done\n"
+		"info|sh?op: connected -> serving\n"
+		"info|job 42: fact -> decision\n");
+}
+
+static int count_lines(void)
+{
+	int lines = 0;
+
+	for (size_t i = 0; i < seen.length; i++) {
+		lines += seen.data[i] == '\n';
+	}
+	return lines;
+}
+
+static void log_storm(enum log_level level)
+{
+	for (int i = 0; i < 500; i++) {
+		log_about(level, &about_job, "%d -> again", i);
+	}
+}
+
+static void test_a_storm_is_counted(void **state)
+{
+	static const char end[] =
+		"info|job 42 (a \"b\"): 499 -> again (the last of 490 like this"
+		" that were left out in ";
+
+	(void)state;
+	log_storm(LOG_INFO);
+	assert_int_equal(count_lines(), 10);
+	log_tick();
+	assert_int_equal(count_lines(), 10);
+	log_info("something else");
+	assert_non_null(strstr(seen.data, "info|something else\n"));
+	text_reset(&seen);
+	log_end();
+	assert_int_equal(count_lines(), 1);
+	assert_memory_equal(seen.data, end, sizeof end - 1);
+	log_end();
+	assert_int_equal(count_lines(), 1);
+}
+
+static void test_debug_is_never_left_out(void **state)
+{
+	(void)state;
+	log_init(LOG_DEBUG);
+	log_storm(LOG_DEBUG);
+	assert_int_equal(count_lines(), 500);
+}
+
+static void test_why_it_ends_is_never_left_out(void **state)
+{
+	struct err e;
+
+	(void)state;
+	(void)err_set(&e, BFE_SQL, "it is so");
+	for (int i = 0; i < 50; i++) {
+		log_fatal(&e);
+	}
+	assert_int_equal(count_lines(), 50);
 }
 
 static void test_level_names(void **state)
@@ -206,6 +297,26 @@ static void test_json(void **state)
 	check_json(line, "error", "user \\\"a\\\\b\\\" and \xef\xbf\xbd");
 }
 
+static void say_about_job(void)
+{
+	log_about(LOG_WARNING, &about_job, "fact -> decision");
+}
+
+static void test_json_has_fields(void **state)
+{
+	static const char end[] =
+		",\"level\":\"warning\""
+		",\"message\":\"job 42 (a \\\"b\\\"): fact -> decision\""
+		",\"database\":\"shop\",\"job\":42"
+		",\"job_name\":\"a\\n\\\"b\\\"\",\"sqlstate\":\"40001\"}\n";
+	char line[512];
+
+	(void)state;
+	log_set_format(LOG_JSON);
+	capture("1:2", say_about_job, line, sizeof line);
+	assert_string_equal(strchr(line, ','), end);
+}
+
 /* journald takes the priority off and keeps the rest as the message. */
 static void test_json_in_the_journal(void **state)
 {
@@ -257,12 +368,25 @@ int main(void)
 			test_message_is_one_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_long_message_is_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_nothing_acts_on_a_terminal, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_line_begins_with_what_it_is_about, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_storm_is_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_debug_is_never_left_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_why_it_ends_is_never_left_out, setup, teardown),
 		cmocka_unit_test(test_level_names),
 		cmocka_unit_test_setup_teardown(
 			test_journal_gets_priorities, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_file_gets_the_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_json_has_fields, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_json_in_the_journal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fatal, setup, teardown),

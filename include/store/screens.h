@@ -1,0 +1,29 @@
+/* screens.h: what is asked for those who look on: /status.json, /metrics and
+ * the page. Each is a request of the control connection with a
+ * statement_timeout of its own, timeout_ms, since the heartbeat waits behind
+ * it. */
+#ifndef BACKFILL_STORE_SCREENS_H
+#define BACKFILL_STORE_SCREENS_H
+
+#include "pg/pgc.h"
+
+/* backfill.status(); backfill.job_status() of a job's name or id. */
+struct pgc_request *screens_status(uint64_t timeout_ms);
+struct pgc_request *screens_job(uint64_t timeout_ms, const char *job);
+/* In the callback of both: the JSON, lent; NULL: no such job. */
+const char *screens_read_json(const struct pgc_request *r);
+
+/* backfill.metrics: rows of name, labels as Prometheus writes them between
+ * the braces, value. */
+struct pgc_request *screens_metrics(uint64_t timeout_ms);
+/* The jobs that are open, or ended in the last day: a row each, of the
+ * texts of screens_table_titles. */
+struct pgc_request *screens_table(uint64_t timeout_ms);
+extern const char *const screens_table_titles[]; /* up to a NULL */
+/* The jobs that are open: id, rows per second, time of the last batch in ms,
+ * worst lag of a standby in s, waits_for, name; NULL where it is unknown. */
+struct pgc_request *screens_history(uint64_t timeout_ms);
+/* In the callback of these: the rows, lent. */
+const PGresult *screens_read_rows(const struct pgc_request *r);
+
+#endif
