@@ -42,6 +42,12 @@ int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
 	message = print_to_heap(format, args);
 	va_end(args);
 
+	ctl->code = code;
+	if (ctl->errors != NULL) {
+		ctl_format_inert(ctl->errors, message);
+		free(message);
+		return code;
+	}
 	text_init(&t);
 	add_part(&t, "backfillctl: error: ", message);
 	add_part(&t, "DETAIL:  ", detail);
@@ -50,7 +56,6 @@ int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
 	fputs(t.data, stderr);
 	text_close(&t);
 	free(message);
-	ctl->code = code;
 	return code;
 }
 

@@ -12,15 +12,14 @@
 #include "ctl/ctl.h"
 #include "ctl/ctl_format.h"
 
-/* The first statement of every session. A name that we did not qualify must
- * not be found in a schema of somebody else's; no command waits long for a
- * lock that somebody forgot. */
-#define SET_SESSION                                                            \
-	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"    \
-	" pg_catalog.set_config('client_min_messages', 'warning', false),"     \
-	" pg_catalog.set_config('lock_timeout', '10s', false),"                \
-	" pg_catalog.set_config('datestyle', 'ISO', false),"                   \
-	" pg_catalog.set_config('intervalstyle', 'postgres', false)"
+/* A name that we did not qualify must not be found in a schema of somebody
+ * else's; no command waits long for a lock that somebody forgot. */
+const char ctl_session_sql[] =
+	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
+	" pg_catalog.set_config('client_min_messages', 'warning', false),"
+	" pg_catalog.set_config('lock_timeout', '10s', false),"
+	" pg_catalog.set_config('datestyle', 'ISO', false),"
+	" pg_catalog.set_config('intervalstyle', 'postgres', false)";
 
 #define LOOK                                                                   \
 	"SELECT has_schema_privilege('backfill', 'USAGE') AS may,"             \
@@ -110,7 +109,7 @@ static int refuse_connection(struct ctl *ctl)
 int ctl_begin_session(struct ctl *ctl)
 {
 	(void)PQsetNoticeReceiver(ctl->conn, on_notice, NULL);
-	PQclear(ctl_query(ctl, SET_SESSION, 0, NULL));
+	PQclear(ctl_query(ctl, ctl_session_sql, 0, NULL));
 	return ctl->code;
 }
 
@@ -153,6 +152,11 @@ static int refuse_result(
 		PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL), hint,
 		"%s: %s%s%s", state, context != NULL ? context : "",
 		context != NULL ? ": " : "", message);
+}
+
+int ctl_refuse_result(struct ctl *ctl, const PGresult *result)
+{
+	return refuse_result(ctl, result, NULL);
 }
 
 static int is_fine(const PGresult *result)
@@ -249,4 +253,12 @@ PGresult *ctl_find_job(struct ctl *ctl, const char *job)
 		return NULL;
 	}
 	return result;
+}
+
+int ctl_need_job(struct ctl *ctl)
+{
+	if (ctl->job != NULL) {
+		PQclear(ctl_find_job(ctl, ctl->job));
+	}
+	return ctl->code;
 }

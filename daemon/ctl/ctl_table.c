@@ -39,9 +39,7 @@ void ctl_table_add(struct ctl_table *t, const char *cell)
 	t->cells[t->count++] = text_take(&text);
 }
 
-/* Columns of the character at s, and its bytes. Only inert UTF-8 comes
- * here. */
-static size_t measure(const char *s, size_t *bytes)
+size_t ctl_table_measure(const char *s, size_t *bytes)
 {
 	static int utf8 = -1;
 	int columns;
@@ -59,7 +57,7 @@ size_t ctl_table_columns(const char *s)
 	size_t columns = 0, bytes;
 
 	for (; *s != '\0'; s += bytes) {
-		columns += measure(s, &bytes);
+		columns += ctl_table_measure(s, &bytes);
 	}
 	return columns;
 }
@@ -87,7 +85,7 @@ static void print_line(const struct text *line, FILE *file, size_t width)
 	size_t length = 0, columns = 0, bytes;
 
 	for (; length < line->length; length += bytes) {
-		columns += measure(line->data + length, &bytes);
+		columns += ctl_table_measure(line->data + length, &bytes);
 		if (width > 0 && columns > width) {
 			break;
 		}

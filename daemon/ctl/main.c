@@ -38,8 +38,11 @@ static const struct command commands[] = {
 		"jobs that are open or ended in the last 24 hours, or all",
 		cmd_list, CTL_ALL, 1, 0, 0, 0 },
 	{ "show", "JOB", "everything about a job", cmd_show, 0, 1, 1, 1, 1 },
-	{ "status", "[JOB]", "progress of the active jobs, or of one",
-		cmd_status, 0, 1, 0, 1, 1 },
+	{ "status", "[--watch[=TIME] | --short | --json | --check] [JOB]",
+		"progress of the open jobs, or of one; --watch draws it again"
+		" every 2s;\n      --check is a monitoring plugin",
+		cmd_status, CTL_WATCH | CTL_SHORT | CTL_JSON | CTL_PLUGIN, 0, 0,
+		1, 1 },
 	{ "explain", "JOB",
 		"what was found before its first batch; the report of a dry"
 		" run",
@@ -80,7 +83,11 @@ enum {
 	OPTION_TIMEOUT,
 	OPTION_CONTROL,
 	OPTION_RUNNER,
-	OPTION_STANDBY
+	OPTION_STANDBY,
+	OPTION_WATCH,
+	OPTION_SHORT,
+	OPTION_JSON,
+	OPTION_CHECK
 };
 
 static const struct option options[] = {
@@ -99,6 +106,10 @@ static const struct option options[] = {
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "runner", required_argument, NULL, OPTION_RUNNER },
 	{ "standby", required_argument, NULL, OPTION_STANDBY },
+	{ "watch", optional_argument, NULL, OPTION_WATCH },
+	{ "short", no_argument, NULL, OPTION_SHORT },
+	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "check", no_argument, NULL, OPTION_CHECK },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -224,6 +235,19 @@ static int take_option(struct ctl *ctl, int option)
 		ctl->options |= CTL_STANDBY;
 		add_name(&ctl->standbys, optarg);
 		return 1;
+	case OPTION_WATCH:
+		ctl->options |= CTL_WATCH;
+		ctl->watch = optarg;
+		return 1;
+	case OPTION_SHORT:
+		ctl->options |= CTL_SHORT;
+		return 1;
+	case OPTION_JSON:
+		ctl->options |= CTL_JSON;
+		return 1;
+	case OPTION_CHECK:
+		ctl->options |= CTL_PLUGIN;
+		return 1;
 	default:
 		return 0;
 	}
@@ -242,6 +266,10 @@ static const struct {
 	{ CTL_CONTROL, "--control is not an option of" },
 	{ CTL_RUNNER, "--runner is not an option of" },
 	{ CTL_STANDBY, "--standby is not an option of" },
+	{ CTL_WATCH, "--watch is not an option of" },
+	{ CTL_SHORT, "--short is not an option of" },
+	{ CTL_JSON, "--json is not an option of" },
+	{ CTL_PLUGIN, "--check is not an option of" },
 };
 
 static int is_help(const char *argument)
@@ -322,7 +350,7 @@ static const struct command *parse_command(
 
 static int run_command(struct ctl *ctl, const struct command *command)
 {
-	if ((ctl->options & (CTL_PRINT | CTL_CONFIG)) == 0 &&
+	if ((ctl->options & (CTL_PRINT | CTL_CONFIG | CTL_PLUGIN)) == 0 &&
 		ctl_connect(ctl) != CTL_OK) {
 		return ctl->code;
 	}

@@ -7,6 +7,8 @@
 #include <libpq-fe.h>
 #include <stddef.h>
 
+#include "base/text.h"
+
 /* Exit codes, as psql's. */
 enum { CTL_OK = 0, CTL_FATAL = 1, CTL_CONNECTION = 2, CTL_FAILED = 3 };
 
@@ -19,7 +21,11 @@ enum {
 	CTL_CONFIG = 16,
 	CTL_CONTROL = 32,
 	CTL_RUNNER = 64,
-	CTL_STANDBY = 128
+	CTL_STANDBY = 128,
+	CTL_WATCH = 4096,
+	CTL_SHORT = 8192,
+	CTL_JSON = 16384,
+	CTL_PLUGIN = 32768
 };
 
 /* What an option that may be repeated named; the names are borrowed. */
@@ -34,11 +40,14 @@ struct ctl {
 	int never_prompt;
 	int options; /* CTL_PRINT | … */
 	const char *timeout;
+	const char *watch;   /* interval of --watch; NULL: the default */
 	const char *config;  /* of check, as the next three */
 	const char *control; /* NULL: the default */
 	struct ctl_names runners, standbys;
 	const char *job;    /* first argument; NULL: none */
 	const char *reason; /* second, or of stop-all the first */
+
+	struct text *errors; /* take the errors, not printed; NULL: printed */
 
 	PGconn *conn;
 	int code; /* CTL_OK until something failed */
@@ -50,6 +59,12 @@ int ctl_connect(struct ctl *ctl);
 
 /* The latter alone, of a connection that was made otherwise. */
 int ctl_begin_session(struct ctl *ctl);
+
+/* The statement that does it. */
+extern const char ctl_session_sql[];
+
+/* Print the error of a result, ctl->code is set and returned. */
+int ctl_refuse_result(struct ctl *ctl, const PGresult *result);
 
 /* Run one statement, its parameters as text (NULL: null). On failure the
  * error is printed, ctl->code set and NULL returned. PQclear() the result. */
@@ -74,6 +89,10 @@ int ctl_need_schema(struct ctl *ctl);
  * BF002. NULL: failed, ctl->code is set. */
 PGresult *ctl_find_job(struct ctl *ctl, const char *job);
 
+/* Refuse a ctl->job that is not there, unless it is NULL. Returns a CTL
+ * code. */
+int ctl_need_job(struct ctl *ctl);
+
 /* Print a result as a table, after an empty line and a title unless that is
  * NULL; nothing when it has no rows. The parameter of the statement is a
  * job's id; align has "l" or "r" per column. Returns a CTL code. */
@@ -82,7 +101,8 @@ int ctl_print_rows(struct ctl *ctl, const char *title, const char *sql,
 
 /* Print to standard error, in psql's style and harmless to a terminal:
  * "backfillctl: error: MESSAGE", "DETAIL:  …", "HINT:  …". Empty parts and
- * NULL are left out. Returns code. */
+ * NULL are left out. With ctl->errors the message is added there instead.
+ * Returns code. */
 int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
 	const char *format, ...) __attribute__((format(printf, 5, 6)));
 
@@ -96,6 +116,7 @@ int cmd_check(struct ctl *ctl);
 int cmd_list(struct ctl *ctl);
 int cmd_show(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);
+int cmd_status_watch(struct ctl *ctl); /* status --watch */
 int cmd_explain(struct ctl *ctl);
 int cmd_errors(struct ctl *ctl);
 int cmd_pause(struct ctl *ctl);

@@ -31,4 +31,8 @@ size_t ctl_table_width(FILE *file);
 /* Columns that s takes on a terminal. */
 size_t ctl_table_columns(const char *s);
 
+/* The same of its first character, and the bytes that this has. s is inert
+ * UTF-8 and not empty; a control character takes none. */
+size_t ctl_table_measure(const char *s, size_t *bytes);
+
 #endif

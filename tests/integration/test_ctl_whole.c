@@ -119,7 +119,7 @@ static void test_errors_and_retry(void **state)
 		sql_int(shop.db, "SELECT count(*) FROM bad WHERE n > 1000"),
 		99);
 	assert_int_equal(CTL("-U", "app", "status", "bad"), 0);
-	assert_lacks(" failed\n");
+	assert_has(" batches   0 failed\n");
 }
 
 /* ---- hold */
