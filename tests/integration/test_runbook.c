@@ -210,7 +210,8 @@ static void test_lag(void **state)
 	lag_let_lag();
 	gate_open();
 	wait_reason("^held: ");
-	screen_has("held: replay lag");
+	screen_has("HELD");
+	screen_has(" s on standby \"standby1\"");
 	wait_shows(watcher, LAG, 1,
 		"application_name = 'standby1' AND target = 'standby1'"
 		" AND value > limit_value AND holding AND replay_lag > '2s'");
