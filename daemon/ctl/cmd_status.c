@@ -59,7 +59,7 @@ static int print_json(struct ctl *ctl)
 			ctl->job != NULL, values);
 
 	if (result != NULL) {
-		puts(ctl_value(result, 0, "status"));
+		ctl_say_json(ctl_value(result, 0, "status"));
 	}
 	PQclear(result);
 	return ctl->code;

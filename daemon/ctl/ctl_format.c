@@ -213,6 +213,27 @@ void ctl_format_inert(struct text *t, const char *s)
 	add_inert(t, s, " ");
 }
 
+/* Blanks between its tokens are the only controls that JSON may have; what is
+ * no UTF-8 the server does not send. */
+void ctl_format_json(struct text *t, const char *json)
+{
+	uint32_t point = 0;
+
+	while (*json != '\0') {
+		size_t length = decode(json, &point);
+
+		if (length == 0) {
+			text_add(t, "?");
+			length = 1;
+		} else if (*json == '\n' || !is_active(point)) {
+			text_add_bytes(t, json, length);
+		} else {
+			text_addf(t, "\\u%04x", (unsigned)point);
+		}
+		json += length;
+	}
+}
+
 void ctl_format_lines(struct text *t, const char *s)
 {
 	add_inert(t, s, "\n        ");

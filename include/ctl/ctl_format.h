@@ -38,8 +38,12 @@ void ctl_format_bar(struct text *t, double percent, size_t cells);
  * direction of writing, and bytes that are not UTF-8 become '?'. */
 void ctl_format_inert(struct text *t, const char *s);
 
-/* The same, but a line end stays one and the next line is indented: it
- * cannot pass for a line of ours. */
+/* Add a JSON text so that a terminal does nothing else: what acts on one is
+ * escaped, which means the same to who reads JSON. */
+void ctl_format_json(struct text *t, const char *json);
+
+/* As ctl_format_inert(), but a line end stays one and the next line is
+ * indented: it cannot pass for a line of ours. */
 void ctl_format_lines(struct text *t, const char *s);
 
 #endif

@@ -45,7 +45,7 @@ static void test_usage(void **state)
 
 static void test_help_and_version(void **state)
 {
-	static const char *const forms[] = { "-?", "--help", "list -?" };
+	static const char *const forms[] = { "-?", "--help", "help" };
 	char command[64];
 
 	(void)state;
@@ -325,7 +325,9 @@ static void test_status_of_what_ended(void **state)
 	assert_output("backfillctl: error: BF002: job \"nobody\" does not"
 		      " exist\n"
 		      "DETAIL:  Or its run_as is a role that you may not"
-		      " become.\n");
+		      " become.\n"
+		      "HINT:  backfillctl list --all shows the jobs that you"
+		      " may see.\n");
 }
 
 static void test_show(void **state)

@@ -94,8 +94,10 @@ static void test_errors_and_explain_need_the_right(void **state)
 	assert_int_equal(CTL("-U", "steward", "explain", "one"), 3);
 	assert_has("BF002: job \"one\" does not exist");
 	assert_int_equal(CTL("-U", "mon", "errors", "one"), 3);
-	assert_output("backfillctl: error: 42501: permission denied for table"
-		      " row_errors\n");
+	assert_has("backfillctl: error: 42501: permission denied for table"
+		   " row_errors\n"
+		   "HINT:  What belongs to a job takes membership in its"
+		   " run_as");
 	assert_int_equal(CTL("-U", "mon", "explain", "one"), 3);
 	assert_has("42501: permission denied for table ");
 }

@@ -34,6 +34,9 @@ expected() {
 	for file in conf/examples/*; do
 		echo "./usr/share/doc/backfilld/examples/${file##*/}"
 	done
+	for file in conf/prometheus/* conf/grafana/*; do
+		echo "./usr/share/doc/backfilld/${file##*/}"
+	done
 	for file in conf/man/*.[1-8]; do
 		[ ! -e "$file" ] ||
 			echo "./usr/share/man/man${file##*.}/${file##*/}"

@@ -197,9 +197,25 @@ static void test_lines_are_indented(void **state)
 	text_close(&t);
 }
 
+static void test_json_is_escaped_not_changed(void **state)
+{
+	struct text t;
+
+	(void)state;
+	text_init(&t);
+	ctl_format_json(&t,
+		"{\"a\": \"\xc2\x9b\xe2\x80\xae\x7f\xc3\xa9\xff\",\n"
+		" \"b\": \"\\u001b\"}");
+	assert_string_equal(t.data,
+		"{\"a\": \"\\u009b\\u202e\\u007f\xc3\xa9?\",\n"
+		" \"b\": \"\\u001b\"}");
+	text_close(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_json_is_escaped_not_changed),
 		cmocka_unit_test(test_unknown_is_a_dash),
 		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_short),
