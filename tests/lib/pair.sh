@@ -71,6 +71,7 @@ start_pair() {
 		  - name: shop
 		    dsn: "host=$pair/s dbname=shop user=backfilld"
 		    expected_standbys: [standby1]
+		http: {listen: "off"}
 		$1
 	YAML
 	if [ ${#as[@]} -gt 0 ]; then
