@@ -73,8 +73,8 @@ c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
 .PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
-	format format-check describe bench picture install settle uninstall \
-	clean help FORCE
+	format format-check describe bench picture picture-dashboard install settle \
+	uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
@@ -179,6 +179,13 @@ demo:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/demo
 
+# The README's of the dashboard, of a real run.
+picture-dashboard:
+	@tests/browser/prepare
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BACKFILL_BUILD_DIR='$(CURDIR)/$(BUILD)' tests/browser/with_servers \
+		node tests/browser/picture.js conf/doc/dashboard.png
+
 # One after the other; each also by itself: bench-update.
 bench:
 	@for bench in $(patsubst tests/bench/bench_%.sh,bench-%,\
@@ -260,6 +267,7 @@ describe: all
 manuals := $(wildcard conf/man/*.[1-8])
 units := $(wildcard systemd/*.service)
 examples := $(wildcard conf/examples/*)
+monitoring := $(wildcard conf/prometheus/* conf/grafana/*)
 
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DATADIR)/backfilld/sql' \
@@ -270,6 +278,9 @@ install: all
 		'$(DESTDIR)$(DATADIR)/backfilld/sql')
 	$(if $(examples),install -m 644 $(examples) \
 		'$(DESTDIR)$(DATADIR)/doc/backfilld/examples')
+	install -m 644 $(monitoring) '$(DESTDIR)$(DATADIR)/doc/backfilld'
+	install -D -m 644 conf/completions/backfillctl \
+		'$(DESTDIR)$(DATADIR)/bash-completion/completions/backfillctl'
 	@# A dsn may hold a password, so the file is its owner's alone.
 	test -e '$(DESTDIR)$(SYSCONFDIR)/backfilld/backfilld.yaml' || \
 		install -m 640 conf/backfilld.yaml \
@@ -309,6 +320,7 @@ settle:
 # The configuration is the operator's and stays.
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/backfilld' '$(DESTDIR)$(BINDIR)/backfillctl'
+	rm -f '$(DESTDIR)$(DATADIR)/bash-completion/completions/backfillctl'
 	rm -rf '$(DESTDIR)$(DATADIR)/backfilld' \
 		'$(DESTDIR)$(DATADIR)/doc/backfilld'
 	$(foreach page,$(manuals),rm -f \

@@ -27,7 +27,7 @@ static const char *entity_of(uint32_t c)
 
 static int is_shown(uint32_t c)
 {
-	return c == '\t' || c == '\n' || (c >= 0x20 && c < 0x7f) || c >= 0xa0;
+	return c == '\t' || c == '\n' || !utf8_is_control(c);
 }
 
 void html_add_text(struct text *t, const char *s)

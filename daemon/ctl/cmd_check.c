@@ -27,10 +27,14 @@ static int check_database(struct check *c, const char *runner)
 
 static int finish(const struct check *c)
 {
-	printf("%d ok, %d warning%s, %d to mend\n", c->counts[CHECK_OK],
-		c->counts[CHECK_WARNING],
-		c->counts[CHECK_WARNING] == 1 ? "" : "s",
-		c->counts[CHECK_FAILURE]);
+	if (c->is_json) {
+		puts(ctl_check_is_first(c) ? "[]" : "]");
+	} else {
+		printf("%d ok, %d warning%s, %d to mend\n", c->counts[CHECK_OK],
+			c->counts[CHECK_WARNING],
+			c->counts[CHECK_WARNING] == 1 ? "" : "s",
+			c->counts[CHECK_FAILURE]);
+	}
 	if (c->ctl->code != CTL_OK) {
 		return c->ctl->code;
 	}
@@ -48,6 +52,7 @@ static int check_connection(struct ctl *ctl)
 		.standbys = ctl->standbys,
 		.workers = 2,
 		.lock_timeout_ms = 500,
+		.is_json = (ctl->options & CTL_JSON) != 0,
 	};
 
 	(void)check_database(&c, NULL);
@@ -58,7 +63,10 @@ static int check_connection(struct ctl *ctl)
 
 static void check_configured(struct check *c, const struct config_database *db)
 {
-	ctl_say("database \"%s\":", db->name);
+	if (!c->is_json) {
+		ctl_say("database \"%s\":", db->name);
+	}
+	c->database = db->name;
 	c->standbys.names = db->expected_standbys;
 	c->standbys.count = db->expected_standbys_count;
 	c->workers = db->workers;
@@ -79,7 +87,11 @@ static void check_configured(struct check *c, const struct config_database *db)
 
 static int check_config(struct ctl *ctl)
 {
-	struct check c = { .ctl = ctl, .runners = ctl->runners };
+	struct check c = {
+		.ctl = ctl,
+		.runners = ctl->runners,
+		.is_json = (ctl->options & CTL_JSON) != 0,
+	};
 	struct config config;
 	struct text errors;
 

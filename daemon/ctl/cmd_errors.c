@@ -19,14 +19,23 @@
 	"SELECT count(*) AS count FROM backfill.row_errors"                    \
 	" WHERE job_id = $1::bigint"
 
+#define ERRORS_JSON                                                            \
+	"SELECT key, sqlstate, message, constraint_name, attempts, failed_at," \
+	" resolved_at FROM backfill.row_errors WHERE job_id = $1::bigint"      \
+	" ORDER BY resolved_at IS NOT NULL, number, id"
+
 enum { SHOWN = 1000 };
 
 static int print_errors(struct ctl *ctl, const char *id)
 {
 	const char *const values[] = { id };
-	PGresult *found = ctl_query(ctl, COUNT, 1, values);
+	PGresult *found;
 	long count;
 
+	if ((ctl->options & CTL_JSON) != 0) {
+		return ctl_print_json(ctl, ERRORS_JSON, 1, values);
+	}
+	found = ctl_query(ctl, COUNT, 1, values);
 	if (found == NULL) {
 		return ctl->code;
 	}

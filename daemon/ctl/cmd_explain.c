@@ -5,7 +5,9 @@
 
 #include "base/mem.h"
 #include "ctl/ctl.h"
+#include "ctl/ctl_columns.h"
 #include "ctl/ctl_format.h"
+#include "ctl/ctl_submit.h"
 
 #define FINDINGS                                                               \
 	"SELECT e.at::timestamptz(0) AS at, e.detail,"                         \
@@ -16,14 +18,16 @@
 	"  ORDER BY id DESC LIMIT 1) e ON true"
 
 #define FORECAST                                                               \
-	"SELECT f.*, pg_size_pretty(round(f.wal_bytes)) AS wal, k.index,"      \
+	"SELECT f.*, pg_size_pretty(round(f.wal_bytes)) AS wal,"               \
+	" pg_size_pretty(round(f.bloat_bytes)) AS bloat,"                      \
+	" round(100 * f.hot_ratio) AS hot_percent, k.index,"                   \
 	" (SELECT string_agg(c, ', ' ORDER BY n)"                              \
 	"  FROM jsonb_array_elements_text(k.columns)"                          \
 	"  WITH ORDINALITY t(c, n)) AS columns"                                \
 	" FROM backfill.jobs j"                                                \
 	" CROSS JOIN jsonb_to_record(j.report -> 'forecast') f"                \
 	"  (rows_to_change numeric, rows_total numeric, wal_bytes numeric,"    \
-	"  seconds numeric, how text)"                                         \
+	"  bloat_bytes numeric, hot_ratio numeric, seconds numeric, how text)" \
 	" CROSS JOIN jsonb_to_record(j.report -> 'key') k"                     \
 	"  (index text, columns jsonb)"                                        \
 	" WHERE j.id = $1::bigint AND j.report IS NOT NULL"
@@ -57,6 +61,18 @@
 	" jsonb_array_elements_text(r.report -> 'plan')"                       \
 	"  WITH ORDINALITY p(line, n)) l ORDER BY part, n, name"
 
+/* findings: of the last preflight; null: not examined yet. */
+#define ALL_JSON                                                               \
+	"SELECT jsonb_pretty(jsonb_build_object('job', backfill.job_json(p),"  \
+	" 'report', j.report, 'findings', (SELECT coalesce("                   \
+	"   (SELECT to_jsonb(string_to_array(e.detail, E'\n'))"                \
+	"    FROM backfill.events e WHERE e.job_id = j.id"                     \
+	"    AND e.event = 'preflight' ORDER BY e.id DESC LIMIT 1),"           \
+	"   (SELECT '[]'::jsonb FROM backfill.ranges r WHERE r.job_id = j.id"  \
+	"    AND r.begun_at IS NOT NULL LIMIT 1)))))"                          \
+	" AS json FROM backfill.progress p JOIN backfill.jobs j"               \
+	" ON j.id = p.id WHERE p.id = $1::bigint"
+
 /* Each line of a text on a line of its own. */
 static void say_lines(const char *text)
 {
@@ -79,6 +95,14 @@ static void say_forecast(const PGresult *report, const char *id)
 		ctl_format_count(rows, ctl_number(report, 0, "rows_to_change")),
 		ctl_format_count(total, ctl_number(report, 0, "rows_total")));
 	ctl_say("  WAL   about %s", ctl_value(report, 0, "wal"));
+	if (!ctl_is_null(report, 0, "bloat")) {
+		ctl_say("  bloat about %s, which VACUUM makes free again",
+			ctl_value(report, 0, "bloat"));
+	}
+	if (!ctl_is_null(report, 0, "hot_percent")) {
+		ctl_say("  HOT   about %s%% of the updates",
+			ctl_value(report, 0, "hot_percent"));
+	}
 	ctl_say("  time  about %s",
 		ctl_format_duration(time, ctl_number(report, 0, "seconds")));
 	ctl_say("%s", ctl_value(report, 0, "how"));
@@ -138,8 +162,12 @@ static int explain(struct ctl *ctl, const PGresult *job)
 {
 	const char *id = ctl_value(job, 0, "id");
 	const char *const values[] = { id };
-	PGresult *findings = ctl_query(ctl, FINDINGS, 1, values);
-	PGresult *report = NULL;
+	PGresult *findings, *report = NULL;
+
+	if ((ctl->options & CTL_JSON) != 0) {
+		return ctl_print_json_value(ctl, ALL_JSON, 1, values);
+	}
+	findings = ctl_query(ctl, FINDINGS, 1, values);
 
 	if (findings != NULL) {
 		report = ctl_query(ctl, FORECAST, 1, values);
@@ -158,13 +186,85 @@ static int explain(struct ctl *ctl, const PGresult *job)
 	return ctl->code;
 }
 
-int cmd_explain(struct ctl *ctl)
+static int explain_job(struct ctl *ctl, const char *name)
 {
-	PGresult *job = ctl_find_job(ctl, ctl->job);
+	PGresult *job = ctl_find_job(ctl, name);
 
 	if (job != NULL) {
 		(void)explain(ctl, job);
 	}
 	PQclear(job);
 	return ctl->code;
+}
+
+/* ---- a dry run of what the command line says ---- */
+
+static void give(struct ctl *ctl, const char *column, const char *value)
+{
+	ctl->given = mem_resize(
+		ctl->given, (ctl->given_count + 1) * sizeof ctl->given[0]);
+	ctl->given[ctl->given_count++] = (struct ctl_given){
+		.column = ctl_column_find(column, strlen(column)),
+		.value = value,
+	};
+}
+
+static int need_daemon(struct ctl *ctl)
+{
+	int has_daemon = ctl_has_daemon(ctl);
+
+	if (has_daemon == 0) {
+		return ctl_error(ctl, CTL_FATAL,
+			"A dry run is made by a daemon, as a job is.",
+			"Start backfilld; backfillctl check tells what it"
+			" needs.",
+			"no daemon serves database \"%s\"", PQdb(ctl->conn));
+	}
+	return ctl->code;
+}
+
+/* What is not waited for any more shall not be made later. */
+static void give_up(struct ctl *ctl, const char *id)
+{
+	const char *const values[] = { id };
+
+	PQclear(ctl_query(ctl,
+		"SELECT backfill.cancel($1::text, 'nobody waits for it')", 1,
+		values));
+}
+
+/* Somebody waits: it goes before the jobs that nobody does. */
+static int explain_clauses(struct ctl *ctl)
+{
+	struct ctl_submitted s;
+
+	if (need_daemon(ctl) != CTL_OK) {
+		return ctl->code;
+	}
+	give(ctl, "dry_run", "true");
+	give(ctl, "priority", "1000000");
+	if (ctl_submit(ctl, &s) == CTL_OK) {
+		if (ctl_wait_job(ctl, s.id, 1) == CTL_OK) {
+			(void)explain_job(ctl, s.id);
+		} else if (ctl->code == CTL_FATAL) {
+			give_up(ctl, s.id);
+		}
+	}
+	ctl_submitted_close(&s);
+	return ctl->code;
+}
+
+int cmd_explain(struct ctl *ctl)
+{
+	int has_clauses = ctl->given_count > 0;
+
+	if ((ctl->job == NULL) != has_clauses) {
+		return ctl_error(ctl, CTL_FATAL, NULL,
+			"Name a job, or what one would do: --target=TABLE"
+			" --set=CLAUSE --where=EXPRESSION.",
+			has_clauses ? "a job and clauses are both given"
+				    : "a job's id or name is missing after"
+				      " \"explain\"");
+	}
+	return has_clauses ? explain_clauses(ctl) : explain_job(ctl, ctl->job);
 }

@@ -2,23 +2,6 @@
 
 #include "ctl/ctl_schema.h"
 
-/* What psql can run, as one transaction, without this program. */
-static int print_scripts(void)
-{
-	struct text sql;
-
-	text_init(&sql);
-	text_add(&sql, "BEGIN;\nSET LOCAL client_min_messages = warning;\n");
-	for (size_t i = 0; i < scripts_count; i++) {
-		ctl_schema_add_up(&sql, &scripts[i]);
-	}
-	ctl_schema_add_end(&sql);
-	text_add(&sql, "COMMIT;\n");
-	fputs(sql.data, stdout);
-	text_close(&sql);
-	return CTL_OK;
-}
-
 static int run_script(struct ctl *ctl, const struct script *script)
 {
 	char context[128];
@@ -49,7 +32,8 @@ int cmd_install(struct ctl *ctl)
 	int version = 0;
 
 	if ((ctl->options & CTL_PRINT) != 0) {
-		return print_scripts();
+		ctl_schema_print();
+		return CTL_OK;
 	}
 	if (ctl_schema_begin(ctl, &version) != CTL_OK) {
 		return ctl->code;

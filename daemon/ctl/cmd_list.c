@@ -16,6 +16,12 @@
 	" OR p.finished_at > clock_timestamp() - interval '24 hours'"          \
 	" ORDER BY p.id"
 
+#define LIST_JSON                                                              \
+	"SELECT coalesce(jsonb_pretty(jsonb_agg(backfill.job_json(p)"          \
+	" ORDER BY p.id)), '[]') AS json FROM backfill.progress p"             \
+	" WHERE $1::boolean OR p.finished_at IS NULL"                          \
+	" OR p.finished_at > clock_timestamp() - interval '24 hours'"
+
 /* Time left for who runs, else how long it has been so. */
 static void add_time(struct ctl_table *table, const PGresult *jobs, int row)
 {
@@ -43,10 +49,14 @@ int cmd_list(struct ctl *ctl)
 	const char *const values[] = {
 		(ctl->options & CTL_ALL) != 0 ? "true" : "false"
 	};
-	PGresult *jobs = ctl_query(ctl, LIST, 1, values);
+	PGresult *jobs;
 	char buffer[FORMAT_BYTES];
 	struct ctl_table table;
 
+	if ((ctl->options & CTL_JSON) != 0) {
+		return ctl_print_json_value(ctl, LIST_JSON, 1, values);
+	}
+	jobs = ctl_query(ctl, LIST, 1, values);
 	if (jobs == NULL) {
 		return ctl->code;
 	}

@@ -7,11 +7,17 @@
 	"  THEN 'held' ELSE p.state END AS \"STATE\","                         \
 	" coalesce(p.reason, '') AS \"REASON\""                                \
 	" FROM backfill.plan($1::text) p ORDER BY p.step"
+#define PLAN_JSON "SELECT * FROM backfill.plan($1::text) ORDER BY step"
 #define PLAN_DOWN "SELECT cardinality(backfill.plan_down($1::text))"
 #define CANCEL_PLAN "SELECT backfill.cancel_plan($1::text, $2::text)"
 
 static int print_plan(struct ctl *ctl)
 {
+	const char *const values[] = { ctl->job };
+
+	if ((ctl->options & CTL_JSON) != 0) {
+		return ctl_print_json(ctl, PLAN_JSON, 1, values);
+	}
 	return ctl_print_rows(ctl, NULL, PLAN, "rrllll", ctl->job);
 }
 
@@ -28,8 +34,10 @@ int cmd_plan_down(struct ctl *ctl)
 	if (result == NULL) {
 		return ctl->code;
 	}
-	ctl_say("%s jobs take plan \"%s\" back",
-		ctl_value(result, 0, "cardinality"), ctl->job);
+	if ((ctl->options & CTL_JSON) == 0) {
+		ctl_say("%s jobs take plan \"%s\" back",
+			ctl_value(result, 0, "cardinality"), ctl->job);
+	}
 	PQclear(result);
 	return print_plan(ctl);
 }

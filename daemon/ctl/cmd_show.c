@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "ctl/ctl_columns.h"
 #include "ctl/ctl_table.h"
 
 #define MAY_SEE "SELECT has_table_privilege('backfill.jobs', 'SELECT') AS may"
 
 #define JOB "SELECT * FROM backfill.jobs WHERE id = $1::bigint"
+
+#define STATUS "SELECT jsonb_pretty(backfill.job_status($1)) AS json"
 
 /* What may be changed while the job runs. */
 #define SETTINGS                                                               \
@@ -55,16 +58,6 @@ static int is_setting(const PGresult *settings, const char *column)
 		}
 	}
 	return 0;
-}
-
-/* What NULL means in a setting: mostly the daemon's configuration. */
-static const char *when_unset(const char *column)
-{
-	return strcmp(column, "run_window") == 0 ||
-			strcmp(column, "pause_after_rows") == 0 ||
-			strcmp(column, "max_rows_per_second") == 0
-		? "-"
-		: "(configuration's)";
 }
 
 /* The report is explain's. */
@@ -126,7 +119,8 @@ static void print_job(
 
 		/* The batch_rows of progress is the last batch's. */
 		if (is_setting(settings, column)) {
-			add_field(&values, job, i, when_unset(column));
+			add_field(
+				&values, job, i, ctl_column_when_null(column));
 		} else if (is_clause(progress, column)) {
 			add_field(&clauses, job, i, "-");
 		}
@@ -165,7 +159,7 @@ static int show_rest(struct ctl *ctl, const PGresult *progress)
 	return ctl->code;
 }
 
-int cmd_show(struct ctl *ctl)
+static int show(struct ctl *ctl)
 {
 	PGresult *progress = ctl_find_job(ctl, ctl->job);
 	PGresult *may = NULL;
@@ -188,4 +182,13 @@ int cmd_show(struct ctl *ctl)
 	PQclear(may);
 	PQclear(progress);
 	return ctl->code;
+}
+
+int cmd_show(struct ctl *ctl)
+{
+	const char *const values[] = { ctl->job };
+
+	return (ctl->options & CTL_JSON) != 0
+		? ctl_print_json_value(ctl, STATUS, 1, values)
+		: show(ctl);
 }

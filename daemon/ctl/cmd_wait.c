@@ -1,11 +1,10 @@
-/* Wait until a job ends. Polled: it needs no LISTEN, which a transaction
+/* Wait until jobs end. Polled: it needs no LISTEN, which a transaction
  * pooler in between would not deliver. */
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -57,20 +56,17 @@ static int is_dry_run(const PGresult *job)
 	return *ctl_value(job, 0, "dry_run") == 't';
 }
 
-static void pause_ms(uint64_t ms)
+static void tell_success(const PGresult *job)
 {
-	struct timespec time = {
-		.tv_sec = (time_t)(ms / 1000),
-		.tv_nsec = (long)(ms % 1000) * 1000000,
-	};
-
-	(void)nanosleep(&time, NULL);
+	ctl_say("job %s succeeded%s", ctl_value(job, 0, "id"),
+		is_dry_run(job) ? " as a dry run: nothing is changed" : "");
 }
 
 /* Until the job ends, fails to be seen, or the time is over. */
-static int poll_job(struct ctl *ctl, const char *id, uint64_t timeout_ms)
+static int poll_job(struct ctl *ctl, const char *id, uint64_t began_ms,
+	uint64_t timeout_ms, int is_quiet)
 {
-	uint64_t began = clock_boot_ms(), elapsed;
+	uint64_t elapsed;
 	struct said said = { NULL };
 	PGresult *job;
 
@@ -78,18 +74,15 @@ static int poll_job(struct ctl *ctl, const char *id, uint64_t timeout_ms)
 		const char *state = ctl_value(job, 0, "state");
 
 		if (!ctl_is_null(job, 0, "finished_at")) {
-			if (strcmp(state, "succeeded") == 0) {
-				ctl_say("job %s succeeded%s", id,
-					is_dry_run(job) ? " as a dry run:"
-							  " nothing is changed"
-							: "");
-			} else {
+			if (strcmp(state, "succeeded") != 0) {
 				(void)tell_failure(ctl, job);
+			} else if (!is_quiet) {
+				tell_success(job);
 			}
 			break;
 		}
 		tell_reason(&said, job);
-		elapsed = clock_boot_ms() - began;
+		elapsed = clock_boot_ms() - began_ms;
 		if (elapsed >= timeout_ms) {
 			(void)ctl_error(ctl, CTL_FATAL,
 				ctl_value(job, 0, "reason"), NULL,
@@ -98,37 +91,78 @@ static int poll_job(struct ctl *ctl, const char *id, uint64_t timeout_ms)
 			break;
 		}
 		PQclear(job);
-		pause_ms(timeout_ms - elapsed < POLL_MS ? timeout_ms - elapsed
-							: POLL_MS);
+		ctl_pause(timeout_ms - elapsed < POLL_MS ? timeout_ms - elapsed
+							 : POLL_MS);
 	}
 	PQclear(job);
 	free(said.line);
 	return ctl->code;
 }
 
-int cmd_wait(struct ctl *ctl)
+static int parse_timeout(struct ctl *ctl, uint64_t *timeout_ms)
 {
-	uint64_t timeout_ms = UINT64_MAX;
 	const char *hint = NULL;
 	int64_t value = 0;
-	PGresult *job;
-	char *id;
 
-	if (ctl->timeout != NULL) {
-		if (units_parse_time_ms(ctl->timeout, &value, &hint) != 0) {
-			return ctl_error(ctl, CTL_FATAL, NULL, hint,
-				"invalid value for --timeout: \"%s\"",
-				ctl->timeout);
-		}
-		timeout_ms = (uint64_t)value;
+	*timeout_ms = UINT64_MAX;
+	if (ctl->timeout == NULL) {
+		return CTL_OK;
 	}
-	job = ctl_find_job(ctl, ctl->job);
-	if (job == NULL) {
+	if (units_parse_time_ms(ctl->timeout, &value, &hint) != 0) {
+		return ctl_error(ctl, CTL_FATAL, NULL, hint,
+			"invalid value for --timeout: \"%s\"", ctl->timeout);
+	}
+	*timeout_ms = (uint64_t)value;
+	return CTL_OK;
+}
+
+int ctl_wait_job(struct ctl *ctl, const char *id, int is_quiet)
+{
+	uint64_t timeout_ms;
+
+	if (parse_timeout(ctl, &timeout_ms) != CTL_OK) {
 		return ctl->code;
 	}
-	id = mem_strdup(ctl_value(job, 0, "id"));
-	PQclear(job);
-	(void)poll_job(ctl, id, timeout_ms);
-	free(id);
+	return poll_job(ctl, id, clock_boot_ms(), timeout_ms, is_quiet);
+}
+
+/* The ids, all of them before the first wait: a name that is wrong is told at
+ * once. */
+static int find_ids(struct ctl *ctl, char **ids)
+{
+	for (int i = 0; i < ctl->argument_count; i++) {
+		PGresult *job = ctl_find_job(ctl, ctl->arguments[i]);
+
+		if (job == NULL) {
+			return ctl->code;
+		}
+		ids[i] = mem_strdup(ctl_value(job, 0, "id"));
+		PQclear(job);
+	}
+	return CTL_OK;
+}
+
+/* A job that failed does not keep the others from being waited for. */
+int cmd_wait(struct ctl *ctl)
+{
+	uint64_t began_ms = clock_boot_ms(), timeout_ms;
+	int count = ctl->argument_count;
+	char **ids;
+
+	if (parse_timeout(ctl, &timeout_ms) != CTL_OK) {
+		return ctl->code;
+	}
+	ids = mem_new((size_t)count, sizeof *ids);
+	if (find_ids(ctl, ids) == CTL_OK) {
+		for (int i = 0; i < count &&
+			(ctl->code == CTL_OK || ctl->code == CTL_FAILED);
+			i++) {
+			(void)poll_job(ctl, ids[i], began_ms, timeout_ms, 0);
+		}
+	}
+	for (int i = 0; i < count; i++) {
+		free(ids[i]);
+	}
+	free(ids);
 	return ctl->code;
 }

@@ -96,20 +96,51 @@ char *ctl_format_percent(char *buffer, double percent)
 	return buffer;
 }
 
-char *ctl_format_bar(char *buffer, double percent)
+char *ctl_format_span(char *buffer, double seconds)
 {
-	int full = 0;
+	if (isnan(seconds) || seconds >= 60) {
+		return ctl_format_duration(buffer, seconds);
+	}
+	if (seconds < 0.9995) {
+		(void)snprintf(buffer, FORMAT_BYTES, "%.0fms",
+			seconds > 0 ? seconds * 1000 : 0);
+	} else {
+		(void)snprintf(buffer, FORMAT_BYTES, "%.*fs",
+			seconds < 9.95 ? 1 : 0, seconds);
+	}
+	return buffer;
+}
+
+char *ctl_format_time(char *buffer, double at)
+{
+	struct tm utc;
+	time_t when;
+
+	if (isnan(at) || at < -1e10 || at > 1e11) {
+		return unknown(buffer);
+	}
+	when = (time_t)at;
+	if (gmtime_r(&when, &utc) == NULL) {
+		return unknown(buffer);
+	}
+	(void)strftime(buffer, FORMAT_BYTES, "%Y-%m-%d %H:%M:%SZ", &utc);
+	return buffer;
+}
+
+void ctl_format_bar(struct text *t, double percent, size_t cells)
+{
+	size_t full = 0;
 
 	if (percent >= 100) {
-		full = FORMAT_BAR_CELLS;
+		full = cells;
 	} else if (percent > 0) {
-		full = (int)(percent / 100 * FORMAT_BAR_CELLS);
+		full = (size_t)(percent / 100 * (double)cells);
 	}
-	buffer[0] = '[';
-	memset(buffer + 1, '#', (size_t)full);
-	memset(buffer + 1 + full, '-', (size_t)(FORMAT_BAR_CELLS - full));
-	strcpy(buffer + 1 + FORMAT_BAR_CELLS, "]");
-	return buffer;
+	text_add(t, "[");
+	for (size_t i = 0; i < cells; i++) {
+		text_add(t, i < full ? "#" : "-");
+	}
+	text_add(t, "]");
 }
 
 /* Bytes of the UTF-8 character at s, its code point in *point; 0 when there
@@ -180,6 +211,27 @@ static void add_inert(struct text *t, const char *s, const char *line_end)
 void ctl_format_inert(struct text *t, const char *s)
 {
 	add_inert(t, s, " ");
+}
+
+/* Blanks between its tokens are the only controls that JSON may have; what is
+ * no UTF-8 the server does not send. */
+void ctl_format_json(struct text *t, const char *json)
+{
+	uint32_t point = 0;
+
+	while (*json != '\0') {
+		size_t length = decode(json, &point);
+
+		if (length == 0) {
+			text_add(t, "?");
+			length = 1;
+		} else if (*json == '\n' || !is_active(point)) {
+			text_add_bytes(t, json, length);
+		} else {
+			text_addf(t, "\\u%04x", (unsigned)point);
+		}
+		json += length;
+	}
 }
 
 void ctl_format_lines(struct text *t, const char *s)

@@ -2,10 +2,38 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "ctl/ctl.h"
 #include "ctl/ctl_table.h"
 
 enum { MAX_COLUMNS = 8 };
+
+int ctl_print_json_value(
+	struct ctl *ctl, const char *sql, int count, const char *const *values)
+{
+	PGresult *row = ctl_query(ctl, sql, count, values);
+
+	if (row != NULL) {
+		ctl_say_json(ctl_value(row, 0, "json"));
+	}
+	PQclear(row);
+	return ctl->code;
+}
+
+int ctl_print_json(
+	struct ctl *ctl, const char *sql, int count, const char *const *values)
+{
+	struct text query;
+
+	text_init(&query);
+	text_addf(&query,
+		"SELECT '[' || coalesce(string_agg(row_to_json(r)::text,"
+		" E',\\n '), '') || ']' AS json FROM (%s) r",
+		sql);
+	(void)ctl_print_json_value(ctl, query.data, count, values);
+	text_close(&query);
+	return ctl->code;
+}
 
 int ctl_print_rows(struct ctl *ctl, const char *title, const char *sql,
 	const char *align, const char *id)
@@ -33,7 +61,7 @@ int ctl_print_rows(struct ctl *ctl, const char *title, const char *sql,
 	if (title != NULL) {
 		printf("\n%s\n", title);
 	}
-	ctl_table_print(&table, stdout, 0);
+	ctl_table_print(&table, stdout, ctl_table_width(stdout));
 	ctl_table_close(&table);
 	PQclear(rows);
 	return CTL_OK;

@@ -42,6 +42,12 @@ int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
 	message = print_to_heap(format, args);
 	va_end(args);
 
+	ctl->code = code;
+	if (ctl->errors != NULL) {
+		ctl_format_inert(ctl->errors, message);
+		free(message);
+		return code;
+	}
 	text_init(&t);
 	add_part(&t, "backfillctl: error: ", message);
 	add_part(&t, "DETAIL:  ", detail);
@@ -50,8 +56,35 @@ int ctl_error(struct ctl *ctl, int code, const char *detail, const char *hint,
 	fputs(t.data, stderr);
 	text_close(&t);
 	free(message);
-	ctl->code = code;
 	return code;
+}
+
+void ctl_warn(const char *format, ...)
+{
+	struct text t;
+	va_list args;
+	char *message;
+
+	va_start(args, format);
+	message = print_to_heap(format, args);
+	va_end(args);
+
+	text_init(&t);
+	add_part(&t, "backfillctl: warning: ", message);
+	(void)fflush(stdout);
+	fputs(t.data, stderr);
+	text_close(&t);
+	free(message);
+}
+
+void ctl_say_json(const char *json)
+{
+	struct text t;
+
+	text_init(&t);
+	ctl_format_json(&t, json);
+	puts(t.data);
+	text_close(&t);
 }
 
 void ctl_say(const char *format, ...)

@@ -3,6 +3,7 @@
  * member of that role while the transaction runs, and no longer. */
 #include "ctl/ctl_schema.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* "backfill" in ASCII. */
@@ -80,6 +81,21 @@ void ctl_schema_add_up(struct text *sql, const struct script *script)
 void ctl_schema_add_end(struct text *sql)
 {
 	text_add(sql, leave_owner);
+}
+
+void ctl_schema_print(void)
+{
+	struct text sql;
+
+	text_init(&sql);
+	text_add(&sql, "BEGIN;\nSET LOCAL client_min_messages = warning;\n");
+	for (size_t i = 0; i < scripts_count; i++) {
+		ctl_schema_add_up(&sql, &scripts[i]);
+	}
+	ctl_schema_add_end(&sql);
+	text_add(&sql, "COMMIT;\n");
+	fputs(sql.data, stdout);
+	text_close(&sql);
 }
 
 /* Only the owner's members may read it when nobody granted us anything. */

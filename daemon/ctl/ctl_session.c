@@ -6,21 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "ctl/ctl.h"
-#include "ctl/ctl_format.h"
 
-/* The first statement of every session. A name that we did not qualify must
- * not be found in a schema of somebody else's; no command waits long for a
- * lock that somebody forgot. */
-#define SET_SESSION                                                            \
-	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"    \
-	" pg_catalog.set_config('client_min_messages', 'warning', false),"     \
-	" pg_catalog.set_config('lock_timeout', '10s', false),"                \
-	" pg_catalog.set_config('datestyle', 'ISO', false),"                   \
-	" pg_catalog.set_config('intervalstyle', 'postgres', false)"
+/* A name that we did not qualify must not be found in a schema of somebody
+ * else's; no command waits long for a lock that somebody forgot. */
+const char ctl_session_sql[] =
+	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
+	" pg_catalog.set_config('client_min_messages', 'warning', false),"
+	" pg_catalog.set_config('lock_timeout', '10s', false),"
+	" pg_catalog.set_config('datestyle', 'ISO', false),"
+	" pg_catalog.set_config('intervalstyle', 'postgres', false)";
 
 #define LOOK                                                                   \
 	"SELECT has_schema_privilege('backfill', 'USAGE') AS may,"             \
@@ -34,6 +33,9 @@
 	" OR p.id::text = $1"
 
 #define DEPENDENT_OBJECTS "2BP01" /* dependent_objects_still_exist */
+#define NO_PRIVILEGE "42501"	  /* insufficient_privilege */
+#define NO_LOCK "55P03"		  /* lock_not_available */
+#define NO_JOB "BF002"
 
 enum { PASSWORD_BYTES = 1024 };
 
@@ -73,24 +75,22 @@ static int ask_password(char *password, size_t size)
 static PGconn *open_connection(const struct ctl *ctl, const char *password)
 {
 	const char *const keywords[] = { "host", "port", "user", "password",
-		"dbname", "application_name", "client_encoding", NULL };
+		"connect_timeout", "dbname", "application_name",
+		"client_encoding", NULL };
 	const char *const values[] = { ctl->host, ctl->port, ctl->user,
-		password, ctl->dsn, "backfillctl", "UTF8", NULL };
+		password, ctl->connect_timeout, ctl->dsn, "backfillctl", "UTF8",
+		NULL };
 
 	return PQconnectdbParams(keywords, values, 1);
 }
 
 static void on_notice(void *arg, const PGresult *result)
 {
-	struct text t;
 	const char *message =
 		PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	(void)arg;
-	text_init(&t);
-	ctl_format_lines(&t, message != NULL ? message : "");
-	fprintf(stderr, "backfillctl: warning: %s\n", t.data);
-	text_close(&t);
+	ctl_warn("%s", message != NULL ? message : "");
 }
 
 static int refuse_connection(struct ctl *ctl)
@@ -110,7 +110,7 @@ static int refuse_connection(struct ctl *ctl)
 int ctl_begin_session(struct ctl *ctl)
 {
 	(void)PQsetNoticeReceiver(ctl->conn, on_notice, NULL);
-	PQclear(ctl_query(ctl, SET_SESSION, 0, NULL));
+	PQclear(ctl_query(ctl, ctl_session_sql, 0, NULL));
 	return ctl->code;
 }
 
@@ -132,6 +132,37 @@ int ctl_connect(struct ctl *ctl)
 	return ctl_begin_session(ctl);
 }
 
+int ctl_reconnect(struct ctl *ctl)
+{
+	PGresult *result;
+	int is_there;
+
+	PQreset(ctl->conn);
+	result = PQexec(ctl->conn, ctl_session_sql);
+	is_there = PQresultStatus(result) == PGRES_TUPLES_OK;
+	PQclear(result);
+	return is_there;
+}
+
+/* What may help where the server has nothing to say. */
+static const char *hint_of(const char *state)
+{
+	if (strcmp(state, NO_PRIVILEGE) == 0) {
+		return "What belongs to a job takes membership in its run_as"
+		       " and in backfill_submit, or in backfill_admin, which"
+		       " stop-all and start-all take.";
+	}
+	if (strcmp(state, NO_JOB) == 0) {
+		return "backfillctl list --all shows the jobs that you may"
+		       " see.";
+	}
+	if (strcmp(state, NO_LOCK) == 0) {
+		return "Somebody holds the lock: the view backfill.locks, or"
+		       " pg_stat_activity, shows who. Try again.";
+	}
+	return NULL;
+}
+
 /* Print the error of a result. It has no SQLSTATE when the connection went:
  * libpq then puts its own words after the server's. */
 static int refuse_result(
@@ -149,10 +180,18 @@ static int refuse_result(
 	if (strcmp(state, DEPENDENT_OBJECTS) == 0) {
 		hint = "Drop what depends on the schema first.";
 	}
+	if (hint == NULL) {
+		hint = hint_of(state);
+	}
 	return ctl_error(ctl, CTL_FAILED,
 		PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL), hint,
 		"%s: %s%s%s", state, context != NULL ? context : "",
 		context != NULL ? ": " : "", message);
+}
+
+int ctl_refuse_result(struct ctl *ctl, const PGresult *result)
+{
+	return refuse_result(ctl, result, NULL);
 }
 
 static int is_fine(const PGresult *result)
@@ -174,6 +213,32 @@ PGresult *ctl_query(
 		return NULL;
 	}
 	return result;
+}
+
+PGresult *ctl_query_again(
+	struct ctl *ctl, const char *sql, int count, const char *const *values)
+{
+	PGresult *result = PQexecParams(
+		ctl->conn, sql, count, NULL, values, NULL, NULL, 0);
+
+	if (is_fine(result)) {
+		return result;
+	}
+	if (PQstatus(ctl->conn) == CONNECTION_OK) {
+		(void)refuse_result(ctl, result, NULL);
+	}
+	PQclear(result);
+	return NULL;
+}
+
+void ctl_pause(uint64_t ms)
+{
+	struct timespec time = {
+		.tv_sec = (time_t)(ms / 1000),
+		.tv_nsec = (long)(ms % 1000) * 1000000,
+	};
+
+	(void)nanosleep(&time, NULL);
 }
 
 int ctl_run(struct ctl *ctl, const char *sql, const char *context)
@@ -244,9 +309,18 @@ PGresult *ctl_find_job(struct ctl *ctl, const char *job)
 	if (result != NULL && PQntuples(result) == 0) {
 		(void)ctl_error(ctl, CTL_FAILED,
 			"Or its run_as is a role that you may not become.",
-			NULL, "BF002: job \"%s\" does not exist", job);
+			hint_of(NO_JOB), "BF002: job \"%s\" does not exist",
+			job);
 		PQclear(result);
 		return NULL;
 	}
 	return result;
+}
+
+int ctl_need_job(struct ctl *ctl)
+{
+	if (ctl->job != NULL) {
+		PQclear(ctl_find_job(ctl, ctl->job));
+	}
+	return ctl->code;
 }

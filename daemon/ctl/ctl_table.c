@@ -18,6 +18,7 @@ void ctl_table_init(
 	t->columns = strlen(align);
 	t->headers = headers;
 	t->align = align;
+	t->widths = mem_new(t->columns, sizeof *t->widths);
 }
 
 void ctl_table_close(struct ctl_table *t)
@@ -26,7 +27,17 @@ void ctl_table_close(struct ctl_table *t)
 		free(t->cells[i]);
 	}
 	free(t->cells);
+	free(t->widths);
 	memset(t, 0, sizeof *t);
+}
+
+void ctl_table_go_on(struct ctl_table *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		free(t->cells[i]);
+	}
+	t->count = 0;
+	t->headers = NULL;
 }
 
 void ctl_table_add(struct ctl_table *t, const char *cell)
@@ -39,9 +50,7 @@ void ctl_table_add(struct ctl_table *t, const char *cell)
 	t->cells[t->count++] = text_take(&text);
 }
 
-/* Columns of the character at s, and its bytes. Only inert UTF-8 comes
- * here. */
-static size_t measure(const char *s, size_t *bytes)
+size_t ctl_table_measure(const char *s, size_t *bytes)
 {
 	static int utf8 = -1;
 	int columns;
@@ -59,7 +68,7 @@ size_t ctl_table_columns(const char *s)
 	size_t columns = 0, bytes;
 
 	for (; *s != '\0'; s += bytes) {
-		columns += measure(s, &bytes);
+		columns += ctl_table_measure(s, &bytes);
 	}
 	return columns;
 }
@@ -87,7 +96,7 @@ static void print_line(const struct text *line, FILE *file, size_t width)
 	size_t length = 0, columns = 0, bytes;
 
 	for (; length < line->length; length += bytes) {
-		columns += measure(line->data + length, &bytes);
+		columns += ctl_table_measure(line->data + length, &bytes);
 		if (width > 0 && columns > width) {
 			break;
 		}
@@ -100,7 +109,7 @@ static void print_line(const struct text *line, FILE *file, size_t width)
 }
 
 static void print_row(const struct ctl_table *t, const char *const *cells,
-	const size_t *widths, FILE *file, size_t width)
+	FILE *file, size_t width)
 {
 	struct text line;
 
@@ -108,37 +117,37 @@ static void print_row(const struct ctl_table *t, const char *const *cells,
 	for (size_t i = 0; i < t->columns; i++) {
 		text_add(&line, i > 0 ? "  " : "");
 		if (t->align[i] == 'r') {
-			add_padding(&line, widths[i], cells[i]);
+			add_padding(&line, t->widths[i], cells[i]);
 		}
 		text_add(&line, cells[i]);
 		if (t->align[i] == 'l') {
-			add_padding(&line, widths[i], cells[i]);
+			add_padding(&line, t->widths[i], cells[i]);
 		}
 	}
 	print_line(&line, file, width);
 	text_close(&line);
 }
 
-void ctl_table_print(const struct ctl_table *t, FILE *file, size_t width)
+static void widen(size_t *width, const char *cell)
 {
-	size_t *widths = mem_new(t->columns, sizeof *widths);
+	size_t columns = ctl_table_columns(cell);
 
+	*width = columns > *width ? columns : *width;
+}
+
+void ctl_table_print(struct ctl_table *t, FILE *file, size_t width)
+{
 	assert(t->columns > 0);
 	for (size_t i = 0; i < t->columns && t->headers != NULL; i++) {
-		widths[i] = ctl_table_columns(t->headers[i]);
+		widen(&t->widths[i], t->headers[i]);
 	}
 	for (size_t i = 0; i < t->count; i++) {
-		size_t columns = ctl_table_columns(t->cells[i]);
-		size_t *widest = &widths[i % t->columns];
-
-		*widest = columns > *widest ? columns : *widest;
+		widen(&t->widths[i % t->columns], t->cells[i]);
 	}
 	if (t->headers != NULL) {
-		print_row(t, t->headers, widths, file, width);
+		print_row(t, t->headers, file, width);
 	}
 	for (size_t i = 0; i + t->columns <= t->count; i += t->columns) {
-		print_row(t, (const char *const *)t->cells + i, widths, file,
-			width);
+		print_row(t, (const char *const *)t->cells + i, file, width);
 	}
-	free(widths);
 }

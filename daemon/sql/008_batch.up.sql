@@ -386,14 +386,16 @@ BEGIN
 			- greatest(s.checkpoint_at, s.attached_at)), 0),
 		rows_per_second = CASE WHEN in_hole IS NOT NULL
 			THEN s.rows_per_second ELSE backfill.rate(s.rows_per_second,
-				read, s.checkpoint_at, now_at, 30) END,
+				read, s.checkpoint_at, now_at, least(30, t.age)) END,
 		rows_per_second_5min = CASE WHEN in_hole IS NOT NULL
 			THEN s.rows_per_second_5min
 			ELSE backfill.rate(s.rows_per_second_5min, read,
-				s.checkpoint_at, now_at, least(300, greatest(1,
-					extract(epoch FROM now_at - s.begun_at)))
-					::double precision) END,
+				s.checkpoint_at, now_at, least(300, t.age)) END,
 		checkpoint_at = now_at
+	-- A first batch, without a pause before it, says little of the rate.
+	FROM (SELECT greatest(1, extract(epoch FROM now_at - q.begun_at))
+			::double precision AS age
+		FROM backfill.ranges q WHERE q.job_id = job AND q.number = range) t
 	WHERE s.job_id = job AND s.number = range AND s.epoch = with_epoch
 		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid()
 		AND EXISTS (SELECT FROM backfill.jobs j

@@ -25,7 +25,9 @@ static const char RELATION_SQL[] =
 	"0,\n"
 	"	coalesce((SELECT o.option_value\n"
 	"		FROM pg_options_to_table(c.reloptions) o\n"
-	"		WHERE o.option_name = 'fillfactor'), '100')\n"
+	"		WHERE o.option_name = 'fillfactor'), '100'),\n"
+	"	pg_stat_get_tuples_updated(c.oid),\n"
+	"	pg_stat_get_tuples_hot_updated(c.oid)\n"
 	"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\n"
 	"CROSS JOIN LATERAL (SELECT pg_relation_size(c.oid)\n"
 	"	/ current_setting('block_size')::bigint AS pages) s\n"
@@ -41,8 +43,13 @@ enum {
 	RELATION_NAME,
 	RELATION_PAGES,
 	RELATION_NEVER_ANALYZED,
-	RELATION_FILLFACTOR
+	RELATION_FILLFACTOR,
+	RELATION_UPDATED,
+	RELATION_UPDATED_HOT
 };
+
+/* Of fewer updates a share says little. */
+enum { TELLING_UPDATES = 1000 };
 
 /* ---- 1 ---- */
 
@@ -226,6 +233,22 @@ static int check_relation(const PGresult *row, int is_delete, struct err *e)
 	return 0;
 }
 
+/* What the applications' updates found is what the job's may find. */
+static void tell_hot_updates(
+	const PGresult *relation, const struct keyset *k, struct preflight *p)
+{
+	int64_t updated = pgc_int(relation, 0, RELATION_UPDATED);
+	int64_t hot = pgc_int(relation, 0, RELATION_UPDATED_HOT);
+
+	if (!k->is_delete && updated >= TELLING_UPDATES) {
+		preflight_tell(p,
+			"of %" PRId64 " updates of %s so far %d%% were HOT"
+			" (pg_stat_user_tables)",
+			updated, k->table,
+			(int)(100.0 * (double)hot / (double)updated));
+	}
+}
+
 int catalog_read_describe(const struct pgc_request *r, const struct work_job *j,
 	const struct setlist *columns, struct keyset *k, struct preflight *p,
 	struct err *e)
@@ -258,6 +281,7 @@ int catalog_read_describe(const struct pgc_request *r, const struct work_job *j,
 	if (catalog_read_facts(r, DESCRIBE_FACTS, key, k, p, e) != 0) {
 		return e->code;
 	}
+	tell_hot_updates(relation, k, p);
 	catalog_read_calls(r, DESCRIBE_CALLS, j, p);
 	return k->archive_oid != 0
 		? catalog_read_archive(r, DESCRIBE_ARCHIVE, k, p, e)

@@ -21,6 +21,9 @@
  *             lock, 80 bytes for each index entry; 110 bytes for a deleted
  *             row; and each page of table and indexes once as a full image,
  *             as if there were one checkpoint;
+ *   bloat     the old version of each changed row with its index entries,
+ *             unless the update is HOT, which the next one clears away; of
+ *             a delete the row;
  *   seconds   the time of the statement for each row read: what a batch
  *             does beyond it, to lock rows and to write indexes and WAL, is
  *             about what the sample costs. */
@@ -87,6 +90,11 @@ static const char STORE_SQL[] =
 	"	'rows_to_change', rows,\n"
 	"	'wal_bytes', round(rows * (row_bytes + entries * 80) + "
 	"page_bytes),\n"
+	"	'bloat_bytes', round(rows * CASE WHEN is_delete THEN 1 ELSE "
+	"cold END\n"
+	"	* (old_bytes + index_pages * 8192 / greatest(1, total))),\n"
+	"	'hot_ratio', CASE WHEN NOT is_delete THEN round(1 - cold, 2) "
+	"END,\n"
 	"	'seconds', round(seconds, 1),\n"
 	"	'how', format('Estimated from the first %s rows by key, of "
 	"which'\n"

@@ -21,15 +21,20 @@ struct check {
 	struct ctl_names standbys; /* borrowed; expected */
 	int64_t workers;
 	int64_t lock_timeout_ms;
-	int sees_all;	    /* the role reads all statistics (pg_monitor) */
-	char see_hint[256]; /* the SQL that lets it */
-	int counts[3];	    /* lines told, per level */
+	int sees_all;	      /* the role reads all statistics (pg_monitor) */
+	char see_hint[256];   /* the SQL that lets it */
+	int counts[3];	      /* lines told, per level */
+	int is_json;	      /* each line is an object of an array */
+	const char *database; /* of a configuration; NULL: the connection's */
 };
 
 /* Print a line, harmless to a terminal, and under it how to mend it: SQL, or
  * a line of a file; NULL: nothing to mend. */
 void ctl_check_tell(struct check *c, enum check_level level, const char *mend,
 	const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Whether no line was told yet. */
+int ctl_check_is_first(const struct check *c);
 
 /* A fact that the role cannot see. */
 void ctl_check_tell_unknown(struct check *c, const char *fact);

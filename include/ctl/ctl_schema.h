@@ -21,6 +21,10 @@ void ctl_schema_add_up(struct text *sql, const struct script *script);
 /* Add the SQL after the last: the installer is no longer the owner. */
 void ctl_schema_add_end(struct text *sql);
 
+/* Print the SQL of the whole installation: what psql can run, as one
+ * transaction, without this program. */
+void ctl_schema_print(void);
+
 /* The version that this program brings. */
 int ctl_schema_newest(void);
 

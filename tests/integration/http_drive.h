@@ -18,10 +18,10 @@
 #include "shop.h"
 #include "wait.h"
 
-static int port;
-static struct http_reply reply;
+static int port __attribute__((unused));
+static struct http_reply reply __attribute__((unused));
 
-static const char *http_yaml(const char *listen, const char *socket)
+static inline const char *http_yaml(const char *listen, const char *socket)
 {
 	static char yaml[1024];
 
@@ -34,7 +34,7 @@ static const char *http_yaml(const char *listen, const char *socket)
 	return yaml;
 }
 
-static const char *http_place(int at)
+static inline const char *http_place(int at)
 {
 	static char place[2][64];
 	static int number;
@@ -44,7 +44,7 @@ static const char *http_place(int at)
 	return place[number];
 }
 
-static int http_shop_start(void **state)
+static inline int http_shop_start(void **state)
 {
 	(void)state;
 	port = http_free_port();
@@ -55,7 +55,7 @@ static int http_shop_start(void **state)
 	return 0;
 }
 
-static int http_shop_stop(void **state)
+static inline int http_shop_stop(void **state)
 {
 	http_reply_close(&reply);
 	return shop_stop(state);

@@ -72,7 +72,9 @@ static void test_steering_needs_the_right(void **state)
 		assert_output("backfillctl: error: BF002: job \"one\" does not"
 			      " exist\n"
 			      "DETAIL:  Or its run_as is a role that you may"
-			      " not become.\n");
+			      " not become.\n"
+			      "HINT:  backfillctl list --all shows the jobs"
+			      " that you may see.\n");
 	}
 	assert_int_equal(CTL("-U", "steward", "wait", "one"), 3);
 	assert_has("BF002: job \"one\" does not exist");
@@ -84,7 +86,10 @@ static void test_stop_and_start_all(void **state)
 {
 	(void)state;
 	assert_int_equal(CTL("-U", "app", "stop-all"), 3);
-	assert_has("42501: permission denied for function stop_all\n");
+	assert_has("42501: permission denied for function stop_all\n"
+		   "HINT:  What belongs to a job takes membership in its"
+		   " run_as and in backfill_submit, or in backfill_admin,"
+		   " which stop-all and start-all take.\n");
 	assert_int_equal(CTL("stop-all", "incident"), 0);
 	assert_output("all work is stopped in database \"shop\"\n");
 	assert_string_equal(

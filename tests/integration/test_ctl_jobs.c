@@ -94,8 +94,10 @@ static void test_errors_and_explain_need_the_right(void **state)
 	assert_int_equal(CTL("-U", "steward", "explain", "one"), 3);
 	assert_has("BF002: job \"one\" does not exist");
 	assert_int_equal(CTL("-U", "mon", "errors", "one"), 3);
-	assert_output("backfillctl: error: 42501: permission denied for table"
-		      " row_errors\n");
+	assert_has("backfillctl: error: 42501: permission denied for table"
+		   " row_errors\n"
+		   "HINT:  What belongs to a job takes membership in its"
+		   " run_as");
 	assert_int_equal(CTL("-U", "mon", "explain", "one"), 3);
 	assert_has("42501: permission denied for table ");
 }
@@ -116,7 +118,7 @@ static void test_show_of_row_errors(void **state)
 		   "\nError\nerror_sqlstate  BF027\n");
 	assert_lacks("\n30 ");
 	assert_int_equal(CTL("status", "one"), 0);
-	assert_has("\n  done 87 rows changed in 4 batches, 2 failed\n");
+	assert_has("\n  done 87 rows in 4 batches   2 failed\n");
 }
 
 static void test_show_of_what_a_job_waits_for(void **state)
@@ -163,12 +165,12 @@ static void test_status_of_a_sweep(void **state)
 	sql_exec(
 		shop, "UPDATE backfill.ranges SET pass = 2, late_rows = 12345");
 	assert_int_equal(CTL("status"), 0);
-	assert_has(" in 15,202 batches\n"
-		   "  sweep 2 of at most 3, 12,345 late rows changed\n"
+	assert_has(" in 15,202 batches   0 failed\n"
+		   "  look sweep 2 of at most 3, 12,345 late rows changed\n"
 		   "  key  ");
 	end_job("succeeded");
 	assert_int_equal(CTL("status", "1"), 0);
-	assert_has("\n  sweeps 2, 12,345 late rows changed\n");
+	assert_has("\n  look 2 closing sweeps, 12,345 late rows changed\n");
 }
 
 /* ---- retry and approve */

@@ -68,6 +68,87 @@ static void test_dry_run_of_a_delete(void **state)
 		sql_int(shop.db, "SELECT count(*) FROM dry_delete"), 99);
 }
 
+/* Without a job: a dry run is submitted, waited for and told. */
+static void test_explain_clauses(void **state)
+{
+	(void)state;
+	make_table("tried");
+	assert_int_equal(CTL("-U", "app", "explain", "--target=tried",
+				 "--set=n = n + 1000", "--where=n < 1000"),
+		0);
+	assert_has("dry run of job ");
+	assert_lacks("succeeded");
+	assert_has("\n  rows  about 99 of 99 would change\n  WAL   about ");
+	assert_has(", which VACUUM makes free again\n");
+	assert_has("\n  HOT   about 0% of the updates\n");
+	assert_has("\n    n: 1 -> 1001\n");
+	assert_int_equal(
+		sql_int(shop.db, "SELECT count(*) FROM tried WHERE n > 1000"),
+		0);
+	assert_int_equal(CTL("-U", "app", "explain", "--target=tried",
+				 "--set=no = 1", "--json"),
+		3);
+	assert_has("42703: job ");
+
+	/* What nobody waits for any more is not made later. */
+	assert_int_equal(
+		CTL("-U", "app", "explain", "--name=not now", "--target=tried",
+			"--set=n = 1", "--hold", "--timeout=0"),
+		1);
+	assert_true(sql_true(shop.db,
+		"SELECT state = 'cancelled' FROM backfill.jobs"
+		" WHERE name = 'not now'"));
+}
+
+/* At once, and not when a timeout is over. */
+static void test_explain_needs_a_daemon(void **state)
+{
+	(void)state;
+	make_table("alone");
+	assert_int_equal(daemon_stop(shop.daemon), 0);
+	assert_int_equal(
+		CTL("-U", "app", "explain", "--target=alone", "--set=n = 1"),
+		1);
+	shop_restart_daemon();
+	assert_output("backfillctl: error: no daemon serves database \"shop\"\n"
+		      "DETAIL:  A dry run is made by a daemon, as a job is.\n"
+		      "HINT:  Start backfilld; backfillctl check tells what it"
+		      " needs.\n");
+	assert_int_equal(sql_int(shop.db,
+				 "SELECT count(*) FROM backfill.jobs"
+				 " WHERE target ~ 'alone'"),
+		0);
+}
+
+/* A job whose run is slow enough to be seen takes what it is told. */
+static void test_submit_and_set(void **state)
+{
+	(void)state;
+	make_table("told");
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=told", "--target=told",
+			"--set=n = n + 1000", "--where=n < 1000",
+			"--batch-rows=1", "--max-batch-rows=1",
+			"--max-rows-per-second=1"),
+		0);
+	assert_lacks("warning");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT rows_done > 0 FROM backfill.progress"
+		" WHERE name = 'told'");
+	assert_int_equal(CTL("-U", "app", "set", "told", "max_rows_per_second=",
+				 "max_batch_rows=50", "batch_rows=50"),
+		0);
+	assert_int_equal(CTL("-U", "app", "submit", "--name=told",
+				 "--target=told", "--set=n = n + 1000",
+				 "--where=n < 1000", "--wait", "--timeout=60s"),
+		0);
+	assert_has("is there already, and is running\n");
+	assert_has(" succeeded\n");
+	assert_int_equal(
+		sql_int(shop.db, "SELECT count(*) FROM told WHERE n > 1000"),
+		99);
+}
+
 static void test_explain(void **state)
 {
 	(void)state;
@@ -119,7 +200,7 @@ static void test_errors_and_retry(void **state)
 		sql_int(shop.db, "SELECT count(*) FROM bad WHERE n > 1000"),
 		99);
 	assert_int_equal(CTL("-U", "app", "status", "bad"), 0);
-	assert_lacks(" failed\n");
+	assert_has(" batches   0 failed\n");
 }
 
 /* ---- hold */
@@ -149,6 +230,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dry_run),
 		cmocka_unit_test(test_dry_run_of_a_delete),
+		cmocka_unit_test(test_explain_clauses),
+		cmocka_unit_test(test_explain_needs_a_daemon),
+		cmocka_unit_test(test_submit_and_set),
 		cmocka_unit_test(test_explain),
 		cmocka_unit_test(test_errors_and_retry),
 		cmocka_unit_test(test_approve),

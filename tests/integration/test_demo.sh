@@ -10,7 +10,7 @@ demo_proves_itself() {
 		cat "$scratch/demo.out"
 		fail "the demonstration failed"
 	}
-	grep -q '  why  held: replay lag .* on standby "standby1" -> goes on' \
+	grep -q '  why  replay lag .* on standby "standby1"$' \
 		"$scratch/demo.out"
 	grep -q '^5. kill -9 in mid-job' "$scratch/demo.out"
 	grep -q '    taken_over: by daemon 2' "$scratch/demo.out"

@@ -9,7 +9,12 @@ build=(gcc libc6-dev make pkg-config libpq-dev libuv1-dev libyaml-dev
 server=(postgresql util-linux procps)
 tests=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev
 	cppcheck valgrind shellcheck mandoc faketime pgbouncer openssl libssl-dev
-	systemd systemd-container dbus mmdebstrap prometheus)
+	systemd systemd-container dbus mmdebstrap prometheus tmux
+	bash-completion chromium)
+# Node.js may be of another origin, with which Debian's npm conflicts.
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+	tests+=(nodejs npm)
+fi
 
 case ${1:-} in
 demo) packages=("${build[@]}" "${server[@]}") ;;

@@ -31,8 +31,12 @@ expected() {
 		[ ! -e "$file" ] ||
 			echo "./usr/share/backfilld/sql/${file##*/}"
 	done
+	echo ./usr/share/bash-completion/completions/backfillctl
 	for file in conf/examples/*; do
 		echo "./usr/share/doc/backfilld/examples/${file##*/}"
+	done
+	for file in conf/prometheus/* conf/grafana/*; do
+		echo "./usr/share/doc/backfilld/${file##*/}"
 	done
 	for file in conf/man/*.[1-8]; do
 		[ ! -e "$file" ] ||

@@ -93,17 +93,32 @@ examples_of_the_configuration_are_accepted() {
 	[ "$count" -ge 3 ] || fail "the page has but $count examples"
 }
 
-# options_of PROGRAM: of its help, "c" and "-config" a line each.
+# help_of PROGRAM: and of each of its commands, but for what stands for the
+# columns of a job, which backfill(7) has.
+help_of() {
+	local command
+
+	"$BACKFILL_BUILD_DIR/$1" --help
+	[ "$1" = backfillctl ] || return 0
+	for command in $(sed -n 's/^\.It Cm \([a-z-]*\).*/\1/p' \
+		conf/man/backfillctl.1); do
+		"$BACKFILL_BUILD_DIR/$1" help "$command" |
+			sed '/^Columns/,$d'
+	done
+}
+
+# options_of PROGRAM: of its help, "c" and "-config" a line each. What is in
+# capitals stands for a name.
 options_of() {
-	"$BACKFILL_BUILD_DIR/$1" --help |
-		grep -oE '(^|[^[:alnum:]-])-(-[[:alpha:]-]+|[[:alpha:]?])' |
+	help_of "$1" |
+		grep -oE '(^|[^[:alnum:]-])-(-[a-z-]+|[[:alpha:]?])' |
 		sed 's/^[^-]*-//' | sort -u
 }
 
-# flags_of PAGE: what its items mark as an option, written in the same way. A
-# comma does not end the macro Fl.
+# flags_of PAGE: what it marks as an option after the synopsis, written in the
+# same way. A comma does not end the macro Fl.
 flags_of() {
-	sed -n '/^\.It /{s/\\&//g;p}' "$1" | awk '
+	sed -n -e '1,/^\.Sh DESCRIPTION/d' -e '/^\./{s/\\&//g;p}' "$1" | awk '
 		{ is_flag = 0 }
 		{ for (i = 1; i <= NF; i++) {
 			if ($i ~ /^\.?Fl$/)

@@ -4,7 +4,7 @@
 
 #define TOP_NAMES                                                              \
 	"    detail: Allowed here: \"databases\", \"daemon\", "                \
-	"\"pace\", \"batch\".\n"
+	"\"pace\", \"batch\", \"http\".\n"
 #define DATABASE_NAMES                                                         \
 	"    detail: Allowed here: \"name\", \"dsn\", \"runner\", "            \
 	"\"poll_only\", \"workers\", \"expected_standbys\", "                  \

@@ -212,6 +212,19 @@ static void test_options_that_depend_on_each_other(void **state)
 		"\"1000\".\n");
 }
 
+static void test_places_to_listen(void **state)
+{
+	(void)state;
+	check(SHOP "http: {listen: \"localhost\", socket: http.sock}\n", 2,
+		"f:5:16: invalid value for option \"http.listen\": "
+		"\"localhost\"\n"
+		"    detail: It is written HOST:PORT, with an IPv6 address in "
+		"brackets, or off.\n"
+		"f:5:37: invalid value for option \"http.socket\": "
+		"\"http.sock\"\n"
+		"    detail: It is a path that begins with \"/\", or off.\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_poll_only),
 		cmocka_unit_test(test_database_names),
 		cmocka_unit_test(test_options_that_depend_on_each_other),
+		cmocka_unit_test(test_places_to_listen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,11 +2,24 @@
 #include "ctl/ctl_format.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cmocka_all.h"
 
 static char buffer[FORMAT_BYTES];
+
+static const char *bar(double percent)
+{
+	static char bar[64];
+	struct text t;
+
+	text_init(&t);
+	ctl_format_bar(&t, percent, 25);
+	(void)snprintf(bar, sizeof bar, "%s", t.data);
+	text_close(&t);
+	return bar;
+}
 
 static void test_unknown_is_a_dash(void **state)
 {
@@ -18,8 +31,9 @@ static void test_unknown_is_a_dash(void **state)
 	assert_string_equal(ctl_format_duration(buffer, unknown), "-");
 	assert_string_equal(ctl_format_clock(buffer, unknown, 0), "-");
 	assert_string_equal(ctl_format_percent(buffer, unknown), "-");
-	assert_string_equal(
-		ctl_format_bar(buffer, unknown), "[-------------------------]");
+	assert_string_equal(ctl_format_span(buffer, unknown), "-");
+	assert_string_equal(ctl_format_time(buffer, unknown), "-");
+	assert_string_equal(bar(unknown), "[-------------------------]");
 }
 
 static void test_count(void **state)
@@ -69,6 +83,28 @@ static void test_duration(void **state)
 		strlen(ctl_format_duration(buffer, HUGE_VAL)) < FORMAT_BYTES);
 }
 
+static void test_span(void **state)
+{
+	(void)state;
+	assert_string_equal(ctl_format_span(buffer, -1), "0ms");
+	assert_string_equal(ctl_format_span(buffer, 0), "0ms");
+	assert_string_equal(ctl_format_span(buffer, 0.2124), "212ms");
+	assert_string_equal(ctl_format_span(buffer, 0.9994), "999ms");
+	assert_string_equal(ctl_format_span(buffer, 0.9996), "1.0s");
+	assert_string_equal(ctl_format_span(buffer, 9.94), "9.9s");
+	assert_string_equal(ctl_format_span(buffer, 9.96), "10s");
+	assert_string_equal(ctl_format_span(buffer, 61), "1min");
+}
+
+static void test_time(void **state)
+{
+	(void)state;
+	assert_string_equal(
+		ctl_format_time(buffer, 1795349071.9), "2026-11-22 12:04:31Z");
+	assert_string_equal(ctl_format_time(buffer, 1e300), "-");
+	assert_string_equal(ctl_format_time(buffer, -HUGE_VAL), "-");
+}
+
 static void test_clock(void **state)
 {
 	double now = 1795349071; /* 2026-11-22 12:04:31 UTC */
@@ -98,18 +134,12 @@ static void test_percent_is_100_at_100_only(void **state)
 static void test_bar_is_full_at_100_only(void **state)
 {
 	(void)state;
-	assert_string_equal(
-		ctl_format_bar(buffer, 0), "[-------------------------]");
-	assert_string_equal(
-		ctl_format_bar(buffer, 53.8), "[#############------------]");
-	assert_string_equal(
-		ctl_format_bar(buffer, 99.9), "[########################-]");
-	assert_string_equal(
-		ctl_format_bar(buffer, 100), "[#########################]");
-	assert_string_equal(
-		ctl_format_bar(buffer, 250), "[#########################]");
-	assert_string_equal(
-		ctl_format_bar(buffer, -3), "[-------------------------]");
+	assert_string_equal(bar(0), "[-------------------------]");
+	assert_string_equal(bar(53.8), "[#############------------]");
+	assert_string_equal(bar(99.9), "[########################-]");
+	assert_string_equal(bar(100), "[#########################]");
+	assert_string_equal(bar(250), "[#########################]");
+	assert_string_equal(bar(-3), "[-------------------------]");
 }
 
 static void assert_inert(const char *given, const char *wanted)
@@ -167,13 +197,31 @@ static void test_lines_are_indented(void **state)
 	text_close(&t);
 }
 
+static void test_json_is_escaped_not_changed(void **state)
+{
+	struct text t;
+
+	(void)state;
+	text_init(&t);
+	ctl_format_json(&t,
+		"{\"a\": \"\xc2\x9b\xe2\x80\xae\x7f\xc3\xa9\xff\",\n"
+		" \"b\": \"\\u001b\"}");
+	assert_string_equal(t.data,
+		"{\"a\": \"\\u009b\\u202e\\u007f\xc3\xa9?\",\n"
+		" \"b\": \"\\u001b\"}");
+	text_close(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_json_is_escaped_not_changed),
 		cmocka_unit_test(test_unknown_is_a_dash),
 		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_duration),
+		cmocka_unit_test(test_span),
+		cmocka_unit_test(test_time),
 		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_percent_is_100_at_100_only),
 		cmocka_unit_test(test_bar_is_full_at_100_only),

@@ -8,7 +8,7 @@
 static const char *const headers[] = { "ID", "NAME", "REASON" };
 
 /* What the table prints at this width; the caller frees it. */
-static char *print(const struct ctl_table *t, size_t width)
+static char *print(struct ctl_table *t, size_t width)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -99,6 +99,30 @@ static void test_no_rows(void **state)
 	ctl_table_close(&t);
 }
 
+/* Rows that come later are aligned with the first, or make it wider. */
+static void test_rows_go_on(void **state)
+{
+	struct ctl_table t;
+	char *text;
+
+	(void)state;
+	fill(&t);
+	text = print(&t, 0);
+	free(text);
+	ctl_table_go_on(&t);
+	ctl_table_add(&t, "5");
+	ctl_table_add(&t, "n");
+	ctl_table_add(&t, "late");
+	text = print(&t, 0);
+	assert_string_equal(text, "   5  n     late\n");
+	free(text);
+	ctl_table_go_on(&t);
+	text = print(&t, 0);
+	assert_string_equal(text, "");
+	free(text);
+	ctl_table_close(&t);
+}
+
 static void test_a_file_has_no_width(void **state)
 {
 	FILE *file = tmpfile();
@@ -117,6 +141,7 @@ int main(void)
 		cmocka_unit_test(test_wide_character_is_not_split),
 		cmocka_unit_test(test_headers_may_be_missing),
 		cmocka_unit_test(test_no_rows),
+		cmocka_unit_test(test_rows_go_on),
 		cmocka_unit_test(test_a_file_has_no_width),
 	};
 

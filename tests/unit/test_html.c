@@ -39,6 +39,11 @@ static void test_what_is_no_text(void **state)
 	assert_html("\xc3<", "\xef\xbf\xbd&lt;");
 	assert_html("\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd");
 	assert_html("\xc2\x85", "\xef\xbf\xbd");
+	/* U+202E, which would have the rest read from the right. */
+	assert_html("a\xe2\x80\xae"
+		    "b",
+		"a\xef\xbf\xbd"
+		"b");
 }
 
 int main(void)
