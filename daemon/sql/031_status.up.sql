@@ -103,7 +103,12 @@ BEGIN
 					AND d.lease_until > clock_timestamp(),
 				'renewed_seconds_ago', round(extract(epoch FROM
 					clock_timestamp() - (d.lease_until - d.lease)), 3),
-				'jobs', d.jobs) ORDER BY d.incarnation DESC), '[]')
+				'jobs', (SELECT count(*)
+					FROM jsonb_array_elements(jobs) j
+					WHERE j ->> 'state' = 'running'
+						AND j ->> 'daemon_host' = d.host
+						AND (j ->> 'daemon_pid')::integer = d.pid))
+				ORDER BY d.incarnation DESC), '[]')
 			FROM backfill.daemons d
 			WHERE d.lease_until > clock_timestamp() - '24h'::interval
 				AND d.stopped_at IS NULL),

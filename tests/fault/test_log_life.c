@@ -197,12 +197,55 @@ static void test_a_short_life(void **state)
 	text_close(&life);
 }
 
+/* ---- a decision that cannot be recorded at once ---- */
+
+#define FAILING                                                                \
+	"usename = 'backfilld' AND wait_event_type = 'Lock'"                   \
+	" AND query LIKE '%backfill.fail_job(%'"
+
+static void test_a_decision_is_told_once(void **state)
+{
+	PGconn *holder = cluster_connect(shop.cluster, "shop", "postgres");
+	const char *first;
+
+	(void)state;
+	sql_exec(shop.app,
+		"CREATE TABLE late (id bigint PRIMARY KEY, n integer);"
+		"INSERT INTO late VALUES (20, 0)");
+	gate_close(15);
+	job_submit(
+		"late", "late", 10, "n = 1 / (n + gate_pass(id))", NULL, NULL);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity"
+		" WHERE usename = 'app' AND wait_event = 'PgSleep')");
+	sql_exec(holder,
+		"BEGIN; SELECT FROM backfill.jobs WHERE name = 'late'"
+		" FOR UPDATE");
+	gate_open();
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s)",
+		FAILING);
+	first = sql_text(shop.db,
+		"SELECT coalesce(max(query_start), clock_timestamp())"
+		" FROM pg_stat_activity WHERE %s",
+		FAILING);
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s"
+		" AND query_start > '%s')",
+		FAILING, first);
+	PQfinish(holder);
+	job_wait("late", "failed");
+	assert_int_equal(
+		count_lines("(late): 22012 (data_exception) -> failed"), 1);
+}
+
 /* ---- a storm ---- */
 
 enum { STORM = 60 };
 
-static const char CONTROL[] = "usename = 'backfilld' AND query LIKE"
-			      " '%backfill.claim(%' AND state = 'idle'";
+/* A heartbeat follows the look at the queue sooner or later. */
+static const char CONTROL[] = "usename = 'backfilld' AND state = 'idle'"
+			      " AND query ~ 'backfill.(claim|renew)[(]'";
 
 static int64_t flapped; /* the backend that was ended last */
 
@@ -293,6 +336,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_life),
 		cmocka_unit_test(test_a_short_life),
+		cmocka_unit_test(test_a_decision_is_told_once),
 		cmocka_unit_test(test_a_storm),
 		cmocka_unit_test(test_a_job_that_cannot_go_on),
 	};

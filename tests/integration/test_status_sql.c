@@ -150,6 +150,7 @@ static void test_status_of_all(void **state)
 		" AND s->'counts'->>'queued' = '1'"
 		" AND (s->'counts'->>'queued_oldest_seconds')::float >= 0"
 		" AND s->'stop' = 'null' AND s->'daemons'->0->>'pid' = '4711'"
+		" AND s->'daemons'->0->>'jobs' = '1'"
 		" AND jsonb_array_length(s->'jobs') = 2"
 		" AND s->'jobs'->0->>'name' = 'orders.amount_cents'"
 		" AND (s->'jobs'->0->>'eta_seconds')::float = 2993"
