@@ -166,6 +166,11 @@ static void test_follow_survives_a_restart(void **state)
 	submit("two");
 	tail_start(&tail, "one");
 	tail_wait(&tail, "submitted");
+	/* It has begun to follow. */
+	sql_wait(shop, WAIT_SECONDS,
+		"SELECT count(*) > 0 FROM pg_stat_activity"
+		" WHERE application_name = 'backfillctl' AND state = 'idle'"
+		" AND query ~ 'snapshot_xmin'");
 	sql_exec(shop,
 		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
 		" WHERE application_name = 'backfillctl'");

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "ctl/ctl_commands.h"
 #include "ctl_drive.h"
 #include "store/scripts.h"
 
@@ -127,6 +128,23 @@ static void test_every_command(void **state)
 		commands++;
 	}
 	assert_int_equal(count_of(page.data, "\n.It Cm "), commands);
+	text_close(&page);
+}
+
+static void test_every_option(void **state)
+{
+	struct text page;
+
+	(void)state;
+	read_page(&page, PAGE_CTL);
+	for (const struct ctl_option *o = ctl_options; o->name != NULL; o++) {
+		char flag[64];
+
+		(void)snprintf(flag, sizeof flag, "Fl -%s", o->name);
+		if (count_of(page.data, flag) == 0) {
+			fail_msg("%s lacks --%s", PAGE_CTL, o->name);
+		}
+	}
 	text_close(&page);
 }
 
@@ -344,6 +362,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_every_command),
+		TEST(test_every_option),
 		TEST(test_every_column_of_jobs),
 		TEST(test_every_column_of_the_views),
 		TEST(test_every_key_of_status),

@@ -114,7 +114,7 @@ static void test_rows_go_on(void **state)
 	ctl_table_add(&t, "n");
 	ctl_table_add(&t, "late");
 	text = print(&t, 0);
-	assert_string_equal(text, "   5  n     late\n");
+	assert_string_equal(text, "   5  n      late\n");
 	free(text);
 	ctl_table_go_on(&t);
 	text = print(&t, 0);
