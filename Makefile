@@ -72,7 +72,7 @@ test_helpers := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 c_files := $(wildcard daemon/*.c daemon/*/*.[ch] include/*/*.h \
 	tests/*/*.c tests/*/*.h)
 
-.PHONY: all tests check soak packages demo asan valgrind tidy cppcheck layers \
+.PHONY: all tests unit check soak packages demo asan valgrind tidy cppcheck layers \
 	format format-check describe bench picture picture-dashboard install settle \
 	uninstall clean help FORCE
 .DELETE_ON_ERROR:
@@ -139,6 +139,8 @@ $(BUILD)/backfillctl: $(BUILD)/daemon/ctl/main.o $(archive)
 # ---- tests
 
 tests: $(unit_tests) $(sim_tests) $(server_tests) $(preloads)
+
+unit: $(unit_tests)
 
 $(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(archive)
 	$(call quiet,LINK)$(CC) $(all_ldflags) -o $@ $^ $(test_libs) $(libs)

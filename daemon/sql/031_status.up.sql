@@ -67,7 +67,7 @@ SET datestyle = 'ISO'
 SET intervalstyle = 'postgres'
 AS $$
 DECLARE
-	jobs jsonb;
+	shown jsonb;
 	counts jsonb;
 BEGIN
 	-- Read once; those that ended long ago are left out at once.
@@ -85,14 +85,14 @@ BEGIN
 			'queued_oldest_seconds', round(extract(epoch FROM
 				clock_timestamp() - min(p.submitted_at)
 					FILTER (WHERE p.state = 'queued')), 3))
-	INTO jobs, counts FROM p;
+	INTO shown, counts FROM p;
 	SELECT jsonb_object_agg(n.state, n.jobs) || counts INTO counts
 	FROM backfill.job_states n;
 
 	RETURN jsonb_build_object(
 		'database', current_database(), 'at', clock_timestamp(),
 		'server_version', current_setting('server_version'),
-		'counts', counts, 'jobs', coalesce(jobs, '[]'),
+		'counts', counts, 'jobs', coalesce(shown, '[]'),
 		'stop', (SELECT jsonb_build_object('by', s.stopped_by,
 				'reason', s.reason, 'at', s.stopped_at)
 			FROM backfill.stop s),
@@ -104,7 +104,7 @@ BEGIN
 				'renewed_seconds_ago', round(extract(epoch FROM
 					clock_timestamp() - (d.lease_until - d.lease)), 3),
 				'jobs', (SELECT count(*)
-					FROM jsonb_array_elements(jobs) j
+					FROM jsonb_array_elements(shown) j
 					WHERE j ->> 'state' = 'running'
 						AND j ->> 'daemon_host' = d.host
 						AND (j ->> 'daemon_pid')::integer = d.pid))

@@ -38,8 +38,8 @@ static void test_headers(void **state)
 		"\r\nCross-Origin-Opener-Policy: same-origin\r\n",
 		"\r\nCache-Control: no-store\r\n",
 		"\r\nConnection: close\r\n",
-		"\r\nContent-Security-Policy: default-src 'none';"
-		" frame-ancestors 'none'\r\n",
+		("\r\nContent-Security-Policy: default-src 'none';"
+		 " frame-ancestors 'none'\r\n"),
 	};
 	static const char *const paths[] = { "/healthz", "/status.json",
 		"/metrics", "/none" };

@@ -10,13 +10,13 @@ run_unit() {
 }
 
 unit_tests_pass_under_gcc_sanitizers() {
-	make -j2 VARIANT=asan CC=gcc all tests
+	make -j2 VARIANT=asan CC=gcc all unit
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
 	BACKFILL_BUILD_DIR=$PWD/build/asan run_unit asan env
 }
 
 unit_tests_pass_under_clang_sanitizers() {
-	make -j2 VARIANT=asan-clang CC=clang all tests
+	make -j2 VARIANT=asan-clang CC=clang all unit
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
 	BACKFILL_BUILD_DIR=$PWD/build/asan-clang run_unit asan-clang env
 }
@@ -30,9 +30,13 @@ run_jobs() {
 }
 
 jobs_run_under_gcc_sanitizers() {
+	local programs=(test_job test_job_control test_engine_close
+		test_pgc_close test_http test_http_status)
+
+	make -j2 VARIANT=asan CC=gcc \
+		"${programs[@]/#/build/asan/tests/integration/}"
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
-	BACKFILL_BUILD_DIR=$PWD/build/asan run_jobs asan-jobs \
-		'test_job test_job_control test_engine_close test_pgc_close'
+	BACKFILL_BUILD_DIR=$PWD/build/asan run_jobs asan-jobs "${programs[*]}"
 }
 
 jobs_run_under_valgrind() {

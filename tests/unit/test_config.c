@@ -247,9 +247,11 @@ static void check_defaults(const struct config *c)
 		"host=/run/postgresql dbname=shop user=backfilld");
 	assert_string_equal(c->log_level, expected.log_level);
 	assert_string_equal(c->synchronous_commit, expected.synchronous_commit);
+	assert_string_equal(c->http_listen, expected.http_listen);
+	assert_string_equal(c->http_socket, expected.http_socket);
 	for (const struct option_def *o = option_table; o->name != NULL; o++) {
 		if (strcmp(o->section, "databases") != 0 &&
-			o->type != OPTION_ENUM) {
+			o->type != OPTION_ENUM && o->type != OPTION_STRING) {
 			assert_int_equal(option_number(o, c),
 				option_number(o, &expected));
 		}

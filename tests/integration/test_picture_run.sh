@@ -12,7 +12,7 @@ picture_is_made_from_a_real_run() {
 		fail "there is no picture"
 	}
 	[ "$(find "$FRAMES" -name '*.txt' | wc -l)" = 12 ]
-	[ "$(grep -l 'held: replay lag .* on standby' "$FRAMES"/*.txt |
+	[ "$(grep -l 'why  replay lag .* on standby' "$FRAMES"/*.txt |
 		xargs -n 1 basename | tr '\n' ' ')" = '04.txt 05.txt ' ]
 	grep -q '^3 still ' "$FRAMES/05.txt"
 	grep -q '100.0%' "$FRAMES/99.txt"
