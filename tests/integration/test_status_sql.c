@@ -149,6 +149,20 @@ static void test_waits_before_those_of_the_whole(void **state)
 	ASSERT_TRUE(shop, kept, "daemon", "30000 AND 50000");
 }
 
+/* Keys of a megabyte in a few jobs would be too much for every screen. */
+static void test_long_keys_are_cut(void **state)
+{
+	(void)state;
+	run_for_an_hour();
+	sql_exec(shop,
+		"UPDATE backfill.ranges SET cursor = ARRAY[repeat('k', "
+		"500000)],"
+		" hi = ARRAY[repeat('k', 500000)]");
+	ASSERT_TRUE(shop,
+		"SELECT length(key) = 1000 AND length(last_key) = 1000"
+		" FROM backfill.progress");
+}
+
 static void test_retries_are_counted(void **state)
 {
 	(void)state;
@@ -258,6 +272,7 @@ int main(void)
 		TEST(test_clocks_add_up),
 		TEST(test_waits_of_the_whole),
 		TEST(test_waits_before_those_of_the_whole),
+		TEST(test_long_keys_are_cut),
 		TEST(test_retries_are_counted),
 		TEST(test_status_of_all),
 		TEST(test_status_of_one),
