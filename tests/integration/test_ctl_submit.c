@@ -211,6 +211,37 @@ static void test_another_of_the_name(void **state)
 		sql_int(shop, "SELECT count(*) FROM backfill.jobs"), 1);
 }
 
+/* A table that was not there at INSERT is not qualified, and one that is gone
+ * is not the second time. */
+static void test_table_comes_and_goes(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=late", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	sql_exec(shop, "CREATE TABLE later (id int PRIMARY KEY, a text)");
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=late", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=gone", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	sql_exec(shop, "DROP TABLE later");
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=gone", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	assert_int_equal(CTL("-U", "app", "submit", "--name=gone",
+				 "--target=other.later", "--set=a = 'x'",
+				 "--where=a IS NULL", "--hold"),
+		3);
+	assert_int_equal(
+		sql_int(shop, "SELECT count(*) FROM backfill.jobs"), 2);
+}
+
 /* The second waits for the first, and then sees it, or takes its place. */
 static void two_at_once(const char *set, int commits)
 {
@@ -355,6 +386,7 @@ int main(void)
 		TEST(test_the_submitter_s_own_session),
 		TEST(test_the_same_again),
 		TEST(test_another_of_the_name),
+		TEST(test_table_comes_and_goes),
 		TEST(test_two_at_once),
 		TEST(test_what_is_refused),
 		TEST(test_json_and_wait),
