@@ -56,7 +56,10 @@ enum { MOST_COLUMNS = 48 };
 	"  CASE WHEN bool_and(has_column_privilege('backfill_submit',"         \
 	"   a.attrelid, a.attnum, 'UPDATE')) THEN format("                     \
 	"   'backfillctl set %s %s changes it.', o.job,"                       \
-	"   string_agg(format('%s=%s', a.attname, n.new ->> a.attname), ' '"   \
+	"   string_agg(a.attname || '=' || CASE"                               \
+	"    WHEN n.new ->> a.attname ~ '[^A-Za-z0-9_.:,/+-]'"                 \
+	"    THEN '''' || replace(n.new ->> a.attname, '''', '''\\''''')"      \
+	"     || '''' ELSE coalesce(n.new ->> a.attname, '') END, ' '"         \
 	"   ORDER BY a.attnum))"                                               \
 	"  ELSE 'Submit the other job under another name.' END AS hint"        \
 	" FROM (SELECT j.id AS job, to_jsonb(j) AS old"                        \

@@ -202,6 +202,14 @@ static void test_another_of_the_name(void **state)
 		      "        lock_timeout is NULL, not '00:00:00.2'.\n"
 		      "HINT:  backfillctl set 1 priority=4"
 		      " lock_timeout=00:00:00.2 changes it.\n");
+	/* For a shell. */
+	assert_int_equal(
+		CTL("-U", "app", PHONE, "--run-window=22:00-06:00 UTC"), 3);
+	assert_output("backfillctl: error: 23505: job 1 (phone) is there"
+		      " already, and is another one\n"
+		      "DETAIL:  run_window is NULL, not '22:00-06:00 UTC'.\n"
+		      "HINT:  backfillctl set 1 run_window='22:00-06:00 UTC'"
+		      " changes it.\n");
 	assert_int_equal(CTL("-U", "steward", PHONE), 3);
 	assert_output("backfillctl: error: 23505: a job of the name \"phone\""
 		      " is there already\n"
