@@ -44,8 +44,10 @@ enum { MOST_COLUMNS = 48 };
 #define FIND "SELECT id, name, state FROM backfill.jobs WHERE name = $1"
 
 /* $1: name, $2: the row as it would be, $3: the columns that were given.
- * What may change later is compared when it was given. approve() and the
- * canary's resume() change what was submitted, and make no other job of it. */
+ * A table is qualified if it was there at INSERT: it may have come since, or
+ * be gone. What may change later is compared when it was given. approve() and
+ * the canary's resume() change what was submitted, and make no other job of it.
+ */
 #define DIFFERENCES                                                            \
 	"SELECT string_agg(format('%s is %s, not %s.', a.attname,"             \
 	"   coalesce(quote_literal(o.old ->> a.attname), 'NULL'),"             \
@@ -54,7 +56,10 @@ enum { MOST_COLUMNS = 48 };
 	"  CASE WHEN bool_and(has_column_privilege('backfill_submit',"         \
 	"   a.attrelid, a.attnum, 'UPDATE')) THEN format("                     \
 	"   'backfillctl set %s %s changes it.', o.job,"                       \
-	"   string_agg(format('%s=%s', a.attname, n.new ->> a.attname), ' '"   \
+	"   string_agg(a.attname || '=' || CASE"                               \
+	"    WHEN n.new ->> a.attname ~ '[^A-Za-z0-9_.:,/+-]'"                 \
+	"    THEN '''' || replace(n.new ->> a.attname, '''', '''\\''''')"      \
+	"     || '''' ELSE coalesce(n.new ->> a.attname, '') END, ' '"         \
 	"   ORDER BY a.attnum))"                                               \
 	"  ELSE 'Submit the other job under another name.' END AS hint"        \
 	" FROM (SELECT j.id AS job, to_jsonb(j) AS old"                        \
@@ -69,6 +74,11 @@ enum { MOST_COLUMNS = 48 };
 	" AND (a.attname = ANY ($3::text[]) OR NOT has_column_privilege("      \
 	"  'backfill_submit', a.attrelid, a.attnum, 'UPDATE'))"                \
 	" AND o.old -> a.attname IS DISTINCT FROM n.new -> a.attname"          \
+	" AND NOT (a.attname IN ('target', 'archive_table')"                   \
+	"  AND EXISTS (SELECT FROM unnest(string_to_array("                    \
+	"    o.old ->> 'search_path', ', ')) s WHERE"                          \
+	"   s || '.' || (o.old ->> a.attname) = n.new ->> a.attname"           \
+	"   OR s || '.' || (n.new ->> a.attname) = o.old ->> a.attname))"      \
 	" AND NOT EXISTS (SELECT FROM backfill.events e"                       \
 	"  WHERE e.job_id = o.job AND (a.attname, e.event) IN"                 \
 	"  (('hold', 'approve'), ('pause_after_rows', 'resume')))"             \

@@ -159,7 +159,6 @@ int look_take_json(struct look *look, const struct pgc_request *request)
 {
 	const char *json = screens_read_json(request);
 
-	text_reset(&look->answer);
 	if (json == NULL) {
 		(void)snprintf(look->trouble, sizeof look->trouble,
 			"there is nothing to see");
@@ -170,6 +169,7 @@ int look_take_json(struct look *look, const struct pgc_request *request)
 			"the answer has more than %d bytes", MOST_BYTES);
 		return -1;
 	}
+	text_reset(&look->answer);
 	text_add(&look->answer, json);
 	return 0;
 }

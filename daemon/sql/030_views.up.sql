@@ -44,8 +44,9 @@ SELECT j.id, j.name, j.kind, j.target,
 	coalesce(r.rows_still_matching, 0)::bigint AS rows_still_matching,
 	coalesce(r.batches, 0)::bigint AS batches,
 	r.batch_rows,
-	array_to_string(r.cursor, ', ') AS key,
-	array_to_string(r.hi, ', ') AS last_key,
+	-- Of whatever length: screens show those of many jobs.
+	left(array_to_string(r.cursor, ', '), 1000) AS key,
+	left(array_to_string(r.hi, ', '), 1000) AS last_key,
 	r.checkpoint_at AS saved_at,
 	j.run_as, j.submitted_by, j.submitted_at, j.started_at, j.finished_at,
 	d.host AS daemon_host, d.pid AS daemon_pid, r.runner_pid,
@@ -77,9 +78,12 @@ SELECT j.id, j.name, j.kind, j.target,
 	make_interval(secs => CASE WHEN t.elapsed IS NOT NULL THEN t.paused
 		END::double precision) AS paused_time,
 	j.retries, j.retry_sqlstate, j.retried_at,
-	CASE WHEN t.now_ms > 0 THEN j.waited || jsonb_build_object(t.waits_for,
+	j.waited || CASE WHEN t.own_ms > 0 THEN jsonb_build_object(t.own,
+			coalesce((j.waited ->> t.own)::numeric, 0) + t.own_ms)
+		ELSE '{}' END
+		|| CASE WHEN t.now_ms > 0 THEN jsonb_build_object(t.waits_for,
 			coalesce((j.waited ->> t.waits_for)::numeric, 0) + t.now_ms)
-		ELSE j.waited END AS waited
+		ELSE '{}' END AS waited
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -132,18 +136,25 @@ CROSS JOIN LATERAL (
 			FROM coalesce(j.finished_at, clock_timestamp())
 			- j.started_at)) END AS elapsed,
 		-- What is in no clock yet; ended, it waits for nothing any more.
-		x.now_ms,
+		x.now_ms, x.own, x.own_ms,
 		(CASE WHEN w.waits_for <> 'paused' THEN x.now_ms ELSE 0 END
-			+ coalesce((SELECT sum(e.value::text::numeric)
+			+ x.own_ms + coalesce((SELECT sum(e.value::text::numeric)
 				FROM jsonb_each(j.waited) e WHERE e.key <> 'paused'), 0))
 			/ 1000.0 AS waited,
 		(CASE WHEN w.waits_for = 'paused' THEN x.now_ms ELSE 0 END
 			+ coalesce((j.waited ->> 'paused')::numeric, 0)) / 1000.0
 			AS paused
-	FROM (SELECT CASE WHEN j.finished_at IS NULL
+	FROM (SELECT o.own, CASE WHEN j.finished_at IS NULL
 			AND j.started_at IS NOT NULL AND w.waits_for IS NOT NULL
 		THEN greatest(0, floor(1000 * extract(epoch FROM clock_timestamp()
-			- greatest(w.since, j.started_at)))) ELSE 0 END AS now_ms) x
+			- greatest(w.since, j.started_at)))) ELSE 0 END AS now_ms,
+		-- What it waited for itself before all was stopped, or before its
+		-- daemon was gone.
+		CASE WHEN j.finished_at IS NULL AND j.started_at IS NOT NULL
+			AND w.waits_for <> o.own
+		THEN greatest(0, floor(1000 * extract(epoch FROM w.since
+			- greatest(j.since, j.started_at)))) ELSE 0 END AS own_ms
+		FROM (SELECT backfill.waits_for(j.state, j.reason) AS own) o) x
 ) t
 WHERE backfill.may_see(j.run_as)
 ORDER BY j.id;

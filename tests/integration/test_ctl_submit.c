@@ -202,6 +202,14 @@ static void test_another_of_the_name(void **state)
 		      "        lock_timeout is NULL, not '00:00:00.2'.\n"
 		      "HINT:  backfillctl set 1 priority=4"
 		      " lock_timeout=00:00:00.2 changes it.\n");
+	/* For a shell. */
+	assert_int_equal(
+		CTL("-U", "app", PHONE, "--run-window=22:00-06:00 UTC"), 3);
+	assert_output("backfillctl: error: 23505: job 1 (phone) is there"
+		      " already, and is another one\n"
+		      "DETAIL:  run_window is NULL, not '22:00-06:00 UTC'.\n"
+		      "HINT:  backfillctl set 1 run_window='22:00-06:00 UTC'"
+		      " changes it.\n");
 	assert_int_equal(CTL("-U", "steward", PHONE), 3);
 	assert_output("backfillctl: error: 23505: a job of the name \"phone\""
 		      " is there already\n"
@@ -209,6 +217,37 @@ static void test_another_of_the_name(void **state)
 		      "HINT:  Choose another name.\n");
 	assert_int_equal(
 		sql_int(shop, "SELECT count(*) FROM backfill.jobs"), 1);
+}
+
+/* A table that was not there at INSERT is not qualified, and one that is gone
+ * is not the second time. */
+static void test_table_comes_and_goes(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=late", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	sql_exec(shop, "CREATE TABLE later (id int PRIMARY KEY, a text)");
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=late", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=gone", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	sql_exec(shop, "DROP TABLE later");
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--name=gone", "--target=later",
+			"--set=a = 'x'", "--where=a IS NULL", "--hold"),
+		0);
+	assert_int_equal(CTL("-U", "app", "submit", "--name=gone",
+				 "--target=other.later", "--set=a = 'x'",
+				 "--where=a IS NULL", "--hold"),
+		3);
+	assert_int_equal(
+		sql_int(shop, "SELECT count(*) FROM backfill.jobs"), 2);
 }
 
 /* The second waits for the first, and then sees it, or takes its place. */
@@ -355,6 +394,7 @@ int main(void)
 		TEST(test_the_submitter_s_own_session),
 		TEST(test_the_same_again),
 		TEST(test_another_of_the_name),
+		TEST(test_table_comes_and_goes),
 		TEST(test_two_at_once),
 		TEST(test_what_is_refused),
 		TEST(test_json_and_wait),

@@ -106,6 +106,25 @@ static int looks(void)
 	return count;
 }
 
+/* An answer that is not taken leaves the last one, and the JSON whole. */
+static void test_answer_too_large(void **state)
+{
+	(void)state;
+	http_submit_at_gate("large");
+	http_wait(port, "/status.json", 200, "\"name\": \"large\"", &reply);
+	sql_exec(shop.db,
+		"UPDATE backfill.jobs SET error_hint = repeat('x', 5000000)"
+		" WHERE name = 'large'");
+	http_wait(port, "/status.json", 200, "more than 4194304 bytes", &reply);
+	assert_at("databases,0,status,database", "shop");
+	sql_exec(shop.db,
+		"UPDATE backfill.jobs SET error_hint = NULL"
+		" WHERE name = 'large'");
+	http_wait(port, "/status.json", 200, "\"trouble\":null", &reply);
+	gate_open();
+	job_wait("large", "succeeded");
+}
+
 /* Who comes while the question is on its way, or a second after, asks none of
  * his own. */
 static void test_one_look_for_all(void **state)
@@ -205,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_job),
 		cmocka_unit_test(test_job_that_is_none),
+		cmocka_unit_test(test_answer_too_large),
 		cmocka_unit_test(test_one_look_for_all),
 		cmocka_unit_test(test_page),
 		cmocka_unit_test(test_slow_database),

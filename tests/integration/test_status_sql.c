@@ -125,6 +125,44 @@ static void test_waits_of_the_whole(void **state)
 		shop, "SELECT waits_for = 'stopped' FROM backfill.progress");
 }
 
+/* What it waited for itself before is neither lost nor work. */
+static void test_waits_before_those_of_the_whole(void **state)
+{
+	static const char kept[] =
+		"SELECT waits_for = '%s' AND held_time BETWEEN '50s' AND '70s'"
+		" AND work_time < '5s'"
+		" AND (waited->>'lag')::int BETWEEN %s"
+		" FROM backfill.progress";
+
+	(void)state;
+	submit("held");
+	claim();
+	set_reason("'held: replay lag 9 s > 5 s'");
+	age("50 s");
+	ASSERT_TRUE(shop, kept, "lag", "50000 AND 70000");
+	sql_exec(shop, "SELECT backfill.stop_all('incident')");
+	ASSERT_TRUE(shop, kept, "stopped", "50000 AND 70000");
+	sql_exec(shop, "SELECT backfill.start_all()");
+	sql_exec(shop,
+		"UPDATE backfill.daemons SET lease_until = clock_timestamp()"
+		" - interval '20 s'");
+	ASSERT_TRUE(shop, kept, "daemon", "30000 AND 50000");
+}
+
+/* Keys of a megabyte in a few jobs would be too much for every screen. */
+static void test_long_keys_are_cut(void **state)
+{
+	(void)state;
+	run_for_an_hour();
+	sql_exec(shop,
+		"UPDATE backfill.ranges SET cursor = ARRAY[repeat('k', "
+		"500000)],"
+		" hi = ARRAY[repeat('k', 500000)]");
+	ASSERT_TRUE(shop,
+		"SELECT length(key) = 1000 AND length(last_key) = 1000"
+		" FROM backfill.progress");
+}
+
 static void test_retries_are_counted(void **state)
 {
 	(void)state;
@@ -234,6 +272,8 @@ int main(void)
 		TEST(test_kinds_of_reasons),
 		TEST(test_clocks_add_up),
 		TEST(test_waits_of_the_whole),
+		TEST(test_waits_before_those_of_the_whole),
+		TEST(test_long_keys_are_cut),
 		TEST(test_retries_are_counted),
 		TEST(test_status_of_all),
 		TEST(test_status_of_one),
