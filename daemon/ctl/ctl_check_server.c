@@ -7,7 +7,8 @@
 #include "ctl/ctl_check.h"
 #include "ctl/ctl_format.h"
 
-enum { CONTROL_CONNECTIONS = 1, OLD_SECONDS = 3600 };
+/* The control connection, and the one of who looks on over HTTP. */
+enum { CONTROL_CONNECTIONS = 2, OLD_SECONDS = 3600 };
 
 /* backend_type of others is hidden from most roles; numbackends is not. */
 #define LOOK                                                                   \

@@ -65,7 +65,8 @@ const char *database_name(const struct database *db)
 void database_maybe_free(struct database *db)
 {
 	if (db->state.state != CLOSED || db->timers_open > 0 ||
-		db->is_pacer_open || db->running > 0 || db->conn != NULL) {
+		db->is_pacer_open || db->running > 0 || db->conn != NULL ||
+		db->looker != NULL) {
 		return;
 	}
 	db->on_end(db->data, db->failure.code != 0 ? &db->failure : NULL);
@@ -111,6 +112,7 @@ static void finish(struct database *db)
 	}
 	database_move(db, CLOSED);
 	db->host.control = NULL;
+	database_close_looker(db);
 	uv_close((uv_handle_t *)&db->pause, on_timer_closed);
 	uv_close((uv_handle_t *)&db->heartbeat, on_timer_closed);
 	uv_close((uv_handle_t *)&db->poll, on_timer_closed);

@@ -28,7 +28,9 @@ struct database {
 	database_end_cb on_end;
 	void *data;
 
-	struct pgc *conn; /* host.control points to it while it serves */
+	struct pgc *conn;   /* host.control points to it while it serves */
+	struct pgc *looker; /* of who looks on; NULL: nobody does */
+	int is_looker_closing;
 	struct retry retry;
 	uv_timer_t pause;
 	uv_timer_t heartbeat;
@@ -95,6 +97,11 @@ void database_move(struct database *db, enum database_state state);
 
 /* It serves (e is NULL), or does not for the reason e: tell the watcher. */
 void database_changed(struct database *db, const struct err *e);
+
+/* database_ask.c */
+
+/* No question is asked any more; those under way end with an error. */
+void database_close_looker(struct database *db);
 
 /* database_queue.c */
 

@@ -108,17 +108,6 @@ void database_each_standby(
 	pacer_each_standby(db->host.pacer, cb, data);
 }
 
-int database_ask(struct database *db, struct pgc_request *request,
-	pgc_request_cb cb, void *data)
-{
-	if (db->state.state != SERVING) {
-		pgc_discard(request);
-		return -1;
-	}
-	pgc_send(db->conn, request, cb, data);
-	return 0;
-}
-
 /* Everything else is read where it is used. */
 void database_reload(struct database *db)
 {

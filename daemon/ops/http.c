@@ -319,6 +319,16 @@ void http_wake(struct http *h)
 	(void)uv_timer_start(&h->again, on_again, 0, 0);
 }
 
+int http_is_listening(const struct http *h)
+{
+	for (size_t i = 0; h != NULL && i < HTTP_PLACES; i++) {
+		if (h->posts[i].socket != NULL) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
 /* ---- beginning and end ---- */
 
 static int start_library(struct http *h)

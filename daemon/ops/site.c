@@ -13,6 +13,9 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct site *site = timer->data;
 
+	if (!http_is_listening(site->http)) {
+		return;
+	}
 	for (size_t i = 0; i < site->count; i++) {
 		history_tick(&site->databases[i]);
 	}

@@ -11,6 +11,9 @@ struct service;
 
 enum { SITE_JOB_LOOKS = 8, SITE_HISTORY_POINTS = 720, SITE_HISTORIES = 100 };
 
+/* The longest that the server may take for a look. */
+enum { SITE_LOOK_MS = 2000 };
+
 /* What a database was asked, and what it said last: one question that all
  * who want to know share. */
 struct look {
@@ -104,8 +107,6 @@ void look_close(struct look *look);
 /* Ask, unless the answer is younger than a second. Returns whether one is on
  * its way. */
 int look_refresh(struct look *look);
-/* How long the server may take for it: heartbeats must not come late. */
-uint64_t look_timeout_ms(const struct look *look);
 /* The same as look_refresh() whatever the age. */
 int look_ask(struct look *look);
 /* Why the database does not serve, or did not answer; NULL: nothing. */

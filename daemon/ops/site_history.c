@@ -113,7 +113,8 @@ static int take(struct look *look, const struct pgc_request *request)
 
 static struct pgc_request *ask(const struct look *look)
 {
-	return screens_history(look_timeout_ms(look));
+	(void)look;
+	return screens_history(SITE_LOOK_MS);
 }
 
 void history_init(struct site_database *db)

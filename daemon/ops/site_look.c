@@ -20,10 +20,6 @@
 
 enum {
 	FRESH_MS = 1000,
-	/* The longest that the server may take for one. */
-	LEASE_PARTS = 5,
-	LEAST_MS = 200,
-	MOST_MS = 2000,
 	/* What a look may keep. */
 	MOST_BYTES = 4 * 1024 * 1024
 };
@@ -55,15 +51,6 @@ void look_close(struct look *look)
 static uint64_t now_ms(const struct look *look)
 {
 	return uv_now(&look->db->site->service->loop);
-}
-
-uint64_t look_timeout_ms(const struct look *look)
-{
-	int64_t ms = look->db->site->service->config.lease_ms / LEASE_PARTS;
-
-	return (uint64_t)(ms < LEAST_MS ? LEAST_MS
-			: ms > MOST_MS	? MOST_MS
-					: ms);
 }
 
 static void ask_next(struct site_database *db);
@@ -99,8 +86,8 @@ static void ask_now(struct look *look)
 	}
 }
 
-/* Of one database, one after the other: between two of them the heartbeat
- * has its turn. */
+/* Of one database, one after the other: who looks on loads it with one
+ * question at a time. */
 static void ask_next(struct site_database *db)
 {
 	struct look *const looks[] = { &db->status, &db->metrics, &db->table,
@@ -178,22 +165,25 @@ int look_take_json(struct look *look, const struct pgc_request *request)
 
 static struct pgc_request *ask_status(const struct look *look)
 {
-	return screens_status(look_timeout_ms(look));
+	(void)look;
+	return screens_status(SITE_LOOK_MS);
 }
 
 static struct pgc_request *ask_metrics(const struct look *look)
 {
-	return screens_metrics(look_timeout_ms(look));
+	(void)look;
+	return screens_metrics(SITE_LOOK_MS);
 }
 
 static struct pgc_request *ask_table(const struct look *look)
 {
-	return screens_table(look_timeout_ms(look));
+	(void)look;
+	return screens_table(SITE_LOOK_MS);
 }
 
 static struct pgc_request *ask_job(const struct look *look)
 {
-	return screens_job(look_timeout_ms(look), look->job);
+	return screens_job(SITE_LOOK_MS, look->job);
 }
 
 struct look *look_of_job(struct site_database *db, const char *job)

@@ -60,10 +60,9 @@ const struct counters *database_counters(const struct database *db);
 void database_each_standby(
 	const struct database *db, pacer_standby_cb cb, void *data);
 
-/* Send a request on the control connection, to look at something. Takes it.
+/* Send a request on a connection of its own, to look at something. Takes it.
  * Returns 0, and cb is called once, from a later turn and before the database
- * ends; or -1 when it does not serve: then cb is not called. The heartbeat
- * waits behind it: it must have a short statement_timeout. */
+ * ends; or -1 when it does not serve: then cb is not called. */
 int database_ask(struct database *db, struct pgc_request *request,
 	pgc_request_cb cb, void *data);
 

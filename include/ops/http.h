@@ -36,6 +36,9 @@ void http_reload(struct http *h, const char *listen, const char *socket);
  * is freed when the loop has closed the handles. h may be NULL. */
 void http_close(struct http *h);
 
+/* Whether anybody could come. h may be NULL. */
+int http_is_listening(const struct http *h);
+
 /* All waiting requests are handled again, at a later turn. h may be NULL. */
 void http_wake(struct http *h);
 

@@ -41,7 +41,7 @@ static void test_all_is_fine(void **state)
 	tells("ok    libpq: *.*");
 	tells("ok    deadlock_timeout: 1s, longer than lock_timeout 500 ms of"
 	      " batches");
-	tells("ok    connections: * of 97 used, a daemon needs 3");
+	tells("ok    connections: * of 97 used, a daemon needs 4");
 	tells("ok    prepared transactions: none older than 1h");
 	tells("ok    oldest snapshot: *");
 	tells("ok    schema: version *");
@@ -98,7 +98,7 @@ static void test_connections(void **state)
 		crowd[i] = cluster_connect(cluster, "shop", "postgres");
 	}
 	assert_int_equal(CTL("check"), 3);
-	tells_with("FAIL  connections: * of 97 used, a daemon needs 3",
+	tells_with("FAIL  connections: * of 97 used, a daemon needs 4",
 		"Raise max_connections (ALTER SYSTEM, restart), or end"
 		" connections.");
 	for (int i = 0; i < CROWD; i++) {

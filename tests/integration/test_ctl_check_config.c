@@ -88,7 +88,7 @@ static void test_settings_of_the_file(void **state)
 				 "batch:\n"
 				 "  lock_timeout: 2s\n"),
 		0);
-	tells("ok    connections: * of 97 used, a daemon needs 61");
+	tells("ok    connections: * of 97 used, a daemon needs 62");
 	tells("warn  deadlock_timeout: 1s, not longer than lock_timeout 2000 ms"
 	      " of batches");
 }

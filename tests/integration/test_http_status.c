@@ -200,20 +200,37 @@ static void test_database_down(void **state)
 
 /* A look that takes too long is ended by the server; nobody waits so long for
  * it, and the heartbeat goes on. */
+/* A look that takes long, or waits, is given up; and meanwhile the control
+ * connection has nothing to do with it. */
 static void test_slow_database(void **state)
 {
 	uint64_t begun;
 
 	(void)state;
 	http_wait(port, "/status.json", 200, "\"status\":{", &reply);
-	sql_exec(shop.db, "BEGIN; LOCK TABLE backfill.stop");
+	sql_exec(shop.db,
+		"CREATE FUNCTION slow(bigint, integer) RETURNS jsonb LANGUAGE"
+		" sql AS 'SELECT to_jsonb(pg_sleep(60)::text)';"
+		"ALTER FUNCTION backfill.job_events(bigint, integer) RENAME TO"
+		" quick_events;"
+		"ALTER FUNCTION slow(bigint, integer) SET SCHEMA backfill;"
+		"ALTER FUNCTION backfill.slow(bigint, integer) RENAME TO"
+		" job_events");
 	begun = wait_now_ms();
 	http_wait(port, "/status.json", 200, "\"trouble\":\"", &reply);
 	assert_at("databases,0,status,database", "shop");
 	/* Far from what libmicrohttpd or PostgreSQL would wait by themselves.
 	 */
 	assert_true(wait_now_ms() - begun < 20000);
-	sql_exec(shop.db, "ROLLBACK");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT count(*) FILTER (WHERE query LIKE '%%status()%%') = 1"
+		" AND bool_and(application_name = 'backfilld looks') FILTER"
+		" (WHERE query LIKE '%%status()%%')"
+		" FROM pg_stat_activity WHERE usename = 'backfilld'");
+	sql_exec(shop.db,
+		"DROP FUNCTION backfill.job_events(bigint, integer);"
+		"ALTER FUNCTION backfill.quick_events(bigint, integer)"
+		" RENAME TO job_events");
 	http_wait(port, "/status.json", 200, "\"trouble\":null", &reply);
 	assert_has_not(daemon_log(shop.daemon), "connect again");
 }
