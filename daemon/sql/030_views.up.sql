@@ -281,6 +281,22 @@ COMMENT ON VIEW backfill.job_states IS
 COMMENT ON COLUMN backfill.job_states.state IS 'The state.';
 COMMENT ON COLUMN backfill.job_states.jobs IS 'Jobs in it; 0: none.';
 
+-- Anybody who may submit may queue thousands of jobs: the screens show those
+-- of which people want to know first.
+CREATE OR REPLACE VIEW backfill.shown_jobs WITH (security_barrier) AS
+SELECT j.id, j.state FROM backfill.jobs j
+WHERE (j.finished_at IS NULL OR j.finished_at > now() - '24h'::interval)
+	AND backfill.may_see(j.run_as)
+ORDER BY CASE j.state WHEN 'running' THEN 1 WHEN 'paused' THEN 2
+	WHEN 'failed' THEN 3 WHEN 'queued' THEN 4 ELSE 5 END,
+	j.priority DESC, j.id
+LIMIT 500;
+
+COMMENT ON VIEW backfill.shown_jobs IS
+	'The jobs of status() and metrics: of those that are open, or ended in the last 24 hours, at most 500; running ones first, then paused, failed, queued and others.';
+COMMENT ON COLUMN backfill.shown_jobs.id IS 'The job''s id.';
+COMMENT ON COLUMN backfill.shown_jobs.state IS 'Its state.';
+
 -- What a daemon has not measured for a minute, it does not look at.
 CREATE OR REPLACE VIEW backfill.signals WITH (security_barrier) AS
 SELECT s.incarnation AS daemon, d.host AS daemon_host, s.signal, s.target,
@@ -372,8 +388,8 @@ COMMENT ON COLUMN backfill.locks.relation IS
 COMMENT ON COLUMN backfill.locks.wait_time IS
 	'For how long; NULL: unknown, as before PostgreSQL 14.';
 
-GRANT SELECT ON backfill.progress, backfill.job_states, backfill.signals,
-	backfill.locks
+GRANT SELECT ON backfill.progress, backfill.job_states, backfill.shown_jobs,
+	backfill.signals, backfill.locks
 	TO backfill_submit, backfill_daemon, pg_monitor;
 
 RESET ROLE;

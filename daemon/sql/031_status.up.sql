@@ -70,10 +70,9 @@ DECLARE
 	shown jsonb;
 	counts jsonb;
 BEGIN
-	-- Read once; those that ended long ago are left out at once.
+	-- Read once; those that are not shown are left out at once.
 	WITH p AS MATERIALIZED (SELECT v.* FROM backfill.progress v
-		WHERE v.finished_at IS NULL
-			OR v.finished_at > now() - '24h'::interval)
+		WHERE v.id = ANY (ARRAY(SELECT s.id FROM backfill.shown_jobs s)))
 	SELECT jsonb_agg(backfill.job_json(p) ORDER BY p.finished_at DESC
 			NULLS FIRST, p.id),
 		jsonb_build_object(
@@ -93,6 +92,11 @@ BEGIN
 		'database', current_database(), 'at', clock_timestamp(),
 		'server_version', current_setting('server_version'),
 		'counts', counts, 'jobs', coalesce(shown, '[]'),
+		'open_jobs_left_out', greatest(0,
+			(SELECT sum(n.jobs) FROM backfill.job_states n
+				WHERE n.state IN ('queued', 'running', 'paused'))
+			- (SELECT count(*) FROM backfill.shown_jobs s
+				WHERE s.state IN ('queued', 'running', 'paused'))),
 		'stop', (SELECT jsonb_build_object('by', s.stopped_by,
 				'reason', s.reason, 'at', s.stopped_at)
 			FROM backfill.stop s),
@@ -122,7 +126,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.status() IS
-	'All that the status screen shows, as the caller may see it: counts, stop, daemons, jobs (open, or ended in the last 24 hours), signals, locks, and the last 50 events. Times in UTC, durations in seconds.';
+	'All that the status screen shows, as the caller may see it: counts, stop, daemons, jobs (open, or ended in the last 24 hours, at most 500), open_jobs_left_out, signals, locks, and the last 50 events. Times in UTC, durations in seconds.';
 
 CREATE OR REPLACE FUNCTION backfill.job_status(job text)
 RETURNS jsonb LANGUAGE plpgsql STABLE
@@ -137,8 +141,12 @@ DECLARE
 	settings text[];
 	whole jsonb;
 BEGIN
-	SELECT * INTO p FROM backfill.progress v
-	WHERE v.name = job OR v.id::text = job;
+	-- A name has a letter. Either is a question to an index.
+	IF job ~ '^[0-9]{1,18}$' THEN
+		SELECT * INTO p FROM backfill.progress v WHERE v.id = job::bigint;
+	ELSE
+		SELECT * INTO p FROM backfill.progress v WHERE v.name = job;
+	END IF;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'BF002',
 			MESSAGE = format('job "%s" does not exist', job),
@@ -185,7 +193,8 @@ CREATE OR REPLACE VIEW backfill.metrics WITH (security_barrier) AS
 WITH open AS MATERIALIZED (
 	SELECT p.*, jsonb_build_object('job_id', p.id::text, 'name', p.name)
 		AS labels
-	FROM backfill.progress p WHERE p.finished_at IS NULL)
+	FROM backfill.progress p WHERE p.finished_at IS NULL
+		AND p.id = ANY (ARRAY(SELECT s.id FROM backfill.shown_jobs s)))
 SELECT m.name, m.type, m.labels, m.value FROM (
 	SELECT 'backfilld_jobs' AS name, 'gauge' AS type,
 		jsonb_build_object('state', s.state) AS labels,

@@ -207,6 +207,27 @@ static void test_status_of_all(void **state)
 		" FROM backfill.status() s");
 }
 
+/* Anybody who may submit may queue thousands. */
+static void test_many_jobs(void **state)
+{
+	(void)state;
+	run_for_an_hour();
+	sql_exec(shop,
+		"INSERT INTO backfill.jobs (name, target, set_clause, run_as)"
+		" SELECT 'many' || n, 'users', 'a = 1', 'app'"
+		" FROM generate_series(1, 1200) n");
+	ASSERT_TRUE(shop,
+		"SELECT jsonb_array_length(s->'jobs') = 500"
+		" AND s->'jobs'->0->>'name' = 'orders.amount_cents'"
+		" AND s->>'open_jobs_left_out' = '701'"
+		" AND s->'counts'->>'queued' = '1200'"
+		" FROM backfill.status() s");
+	ASSERT_TRUE(shop,
+		"SELECT count(DISTINCT labels->>'job_id') = 500"
+		" FROM backfill.metrics WHERE name ="
+		" 'backfilld_job_batches_total'");
+}
+
 static void test_status_of_one(void **state)
 {
 	PGconn *mon = cluster_connect(cluster, "shop", "mon");
@@ -276,6 +297,7 @@ int main(void)
 		TEST(test_long_keys_are_cut),
 		TEST(test_retries_are_counted),
 		TEST(test_status_of_all),
+		TEST(test_many_jobs),
 		TEST(test_status_of_one),
 		TEST(test_metrics),
 	};
