@@ -66,6 +66,17 @@ uint64_t look_timeout_ms(const struct look *look)
 					: ms);
 }
 
+int look_may_detail(const struct look *look)
+{
+	return look->db->site->service->config.http_details;
+}
+
+int look_is_shown(const struct look *look)
+{
+	return look->answered_ms != 0 &&
+		(!look->has_details || look_may_detail(look));
+}
+
 static void ask_next(struct site_database *db);
 
 static void on_answer(
@@ -83,6 +94,7 @@ static void on_answer(
 		text_trim(look->trouble);
 	} else if (look->take(look, request) == 0) {
 		look->answered_ms = look->tried_ms;
+		look->has_details = look->asked_details;
 	}
 	ask_next(look->db);
 	http_wake(look->db->site->http);
@@ -92,6 +104,7 @@ static void ask_now(struct look *look)
 {
 	struct database *db = site_database(look->db);
 
+	look->asked_details = look_may_detail(look);
 	look->is_asking = db != NULL &&
 		database_ask(db, look->ask(look), on_answer, look) == 0;
 	if (look->is_asking) {
@@ -131,6 +144,7 @@ int look_ask(struct look *look)
 int look_refresh(struct look *look)
 {
 	if (!look->is_asking && look->tried_ms != 0 &&
+		look->asked_details == look_may_detail(look) &&
 		now_ms(look) - look->tried_ms < FRESH_MS) {
 		return 0;
 	}
@@ -178,7 +192,7 @@ int look_take_json(struct look *look, const struct pgc_request *request)
 
 static struct pgc_request *ask_status(const struct look *look)
 {
-	return screens_status(look_timeout_ms(look));
+	return screens_status(look_timeout_ms(look), look->asked_details);
 }
 
 static struct pgc_request *ask_metrics(const struct look *look)
@@ -193,7 +207,8 @@ static struct pgc_request *ask_table(const struct look *look)
 
 static struct pgc_request *ask_job(const struct look *look)
 {
-	return screens_job(look_timeout_ms(look), look->job);
+	return screens_job(
+		look_timeout_ms(look), look->job, look->asked_details);
 }
 
 struct look *look_of_job(struct site_database *db, const char *job)
