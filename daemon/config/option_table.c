@@ -282,9 +282,9 @@ const struct option_def option_table[] = {
 		.reload = RELOAD_AT_ONCE,
 		.offset = IN_CONFIG(http_listen),
 		.help = "HOST:PORT that is listened at, or off. Whoever can "
-			"connect sees the jobs with their clauses and keys, "
-			"but can change nothing. By a name, a browser "
-			"reaches it only if the name is given here.",
+			"connect sees the jobs, but can change nothing. By a "
+			"name, a browser reaches it only if the name is given "
+			"here.",
 	},
 	{
 		.section = "http", .name = "socket",
@@ -295,6 +295,16 @@ const struct option_def option_table[] = {
 		.help = "Path of a Unix socket that shows the same, or off. "
 			"Empty: http.sock in the RuntimeDirectory of the "
 			"service, if it has one.",
+	},
+	{
+		.section = "http", .name = "details",
+		.type = OPTION_BOOL, .default_text = "false",
+		.reload = RELOAD_AT_ONCE,
+		.offset = IN_CONFIG(http_details),
+		.help = "Whether the page and /status.json show clauses, row "
+			"errors, holes, ranges and the details of events, to "
+			"whoever can connect; else what pg_monitor may see in "
+			"backfill.progress.",
 	},
 	{ .name = NULL },
 };

@@ -29,6 +29,8 @@ struct look {
 	uint64_t answered_ms; /* 0: never */
 	uint64_t tried_ms;    /* when the last answer or failure came */
 	int is_asking;	      /* under way, or next */
+	int asked_details;    /* http.details when it was asked last */
+	int has_details;      /* and of the answer */
 	char trouble[512];    /* why the last try failed; "": it did not */
 };
 
@@ -109,6 +111,13 @@ void look_close(struct look *look);
 int look_refresh(struct look *look);
 /* The same as look_refresh() whatever the age. */
 int look_ask(struct look *look);
+/* Whether http.details are on. */
+int look_may_detail(const struct look *look);
+
+/* Whether there is an answer that may be shown: one with details is not, once
+ * http.details are off. */
+int look_is_shown(const struct look *look);
+
 /* Why the database does not serve, or did not answer; NULL: nothing. */
 const char *look_trouble(const struct look *look);
 /* The question about a job; a free one, or that which was asked longest ago

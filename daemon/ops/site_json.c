@@ -31,17 +31,20 @@ static void add_daemon(struct text *out, const struct service *s)
 	add_text(out, "version", BACKFILLD_VERSION);
 	text_add(out, ",");
 	add_text(out, "host", host);
-	text_addf(out, ",\"pid\":%d,\"uptime_seconds\":%.1f,\"at\":%.3f}",
+	text_addf(out,
+		",\"pid\":%d,\"uptime_seconds\":%.1f,\"at\":%.3f,"
+		"\"details\":%s}",
 		(int)getpid(),
 		(double)(uv_now(&s->loop) - s->started_ms) / 1000,
-		(double)clock_wall_ms() / 1000);
+		(double)clock_wall_ms() / 1000,
+		s->config.http_details ? "true" : "false");
 }
 
 static void add_answer(
 	struct text *out, const char *name, const struct look *look)
 {
 	text_addf(out, ",\"%s\":%s", name,
-		look->answered_ms != 0 ? look->answer.data : "null");
+		look_is_shown(look) ? look->answer.data : "null");
 }
 
 static void add_database(struct text *out, const struct site_database *db)
@@ -54,7 +57,7 @@ static void add_database(struct text *out, const struct site_database *db)
 	text_add(out, ",");
 	add_text(out, "trouble", look_trouble(look));
 	text_add(out, ",\"age_seconds\":");
-	if (look->answered_ms != 0) {
+	if (look_is_shown(look)) {
 		text_addf(out, "%.3f",
 			(double)(uv_now(&s->loop) - look->answered_ms) / 1000);
 	} else {

@@ -53,6 +53,17 @@ static uint64_t now_ms(const struct look *look)
 	return uv_now(&look->db->site->service->loop);
 }
 
+int look_may_detail(const struct look *look)
+{
+	return look->db->site->service->config.http_details;
+}
+
+int look_is_shown(const struct look *look)
+{
+	return look->answered_ms != 0 &&
+		(!look->has_details || look_may_detail(look));
+}
+
 static void ask_next(struct site_database *db);
 
 static void on_answer(
@@ -70,6 +81,7 @@ static void on_answer(
 		text_trim(look->trouble);
 	} else if (look->take(look, request) == 0) {
 		look->answered_ms = look->tried_ms;
+		look->has_details = look->asked_details;
 	}
 	ask_next(look->db);
 	http_wake(look->db->site->http);
@@ -79,6 +91,7 @@ static void ask_now(struct look *look)
 {
 	struct database *db = site_database(look->db);
 
+	look->asked_details = look_may_detail(look);
 	look->is_asking = db != NULL &&
 		database_ask(db, look->ask(look), on_answer, look) == 0;
 	if (look->is_asking) {
@@ -118,6 +131,7 @@ int look_ask(struct look *look)
 int look_refresh(struct look *look)
 {
 	if (!look->is_asking && look->tried_ms != 0 &&
+		look->asked_details == look_may_detail(look) &&
 		now_ms(look) - look->tried_ms < FRESH_MS) {
 		return 0;
 	}
@@ -165,8 +179,7 @@ int look_take_json(struct look *look, const struct pgc_request *request)
 
 static struct pgc_request *ask_status(const struct look *look)
 {
-	(void)look;
-	return screens_status(SITE_LOOK_MS);
+	return screens_status(SITE_LOOK_MS, look->asked_details);
 }
 
 static struct pgc_request *ask_metrics(const struct look *look)
@@ -183,7 +196,7 @@ static struct pgc_request *ask_table(const struct look *look)
 
 static struct pgc_request *ask_job(const struct look *look)
 {
-	return screens_job(SITE_LOOK_MS, look->job);
+	return screens_job(SITE_LOOK_MS, look->job, look->asked_details);
 }
 
 struct look *look_of_job(struct site_database *db, const char *job)

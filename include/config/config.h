@@ -56,6 +56,7 @@ struct config {
 	/* http: */
 	char *http_listen;
 	char *http_socket;
+	int http_details; /* clauses and keys are shown as well */
 };
 
 /* Read a file. Every error of the file is added to errors, a line each

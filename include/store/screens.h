@@ -7,9 +7,12 @@
 
 #include "pg/pgc.h"
 
-/* backfill.status(); backfill.job_status() of a job's name or id. */
-struct pgc_request *screens_status(uint64_t timeout_ms);
-struct pgc_request *screens_job(uint64_t timeout_ms, const char *job);
+/* backfill.status(); backfill.job_status() of a job's name or id. Without
+ * details, null stands for clauses, holes, row_errors, ranges and the detail
+ * of each event. */
+struct pgc_request *screens_status(uint64_t timeout_ms, int details);
+struct pgc_request *screens_job(
+	uint64_t timeout_ms, const char *job, int details);
 /* In the callback of both: the JSON, lent; NULL: no such job. */
 const char *screens_read_json(const struct pgc_request *r);
 

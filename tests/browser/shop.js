@@ -85,7 +85,7 @@ async function start_daemon(more = "") {
 ${more}
 pace: {max_replication_lag: 2s}
 daemon: {lease: 5s}
-http: {listen: "127.0.0.1:${port}"}
+http: {listen: "127.0.0.1:${port}", details: true}
 `);
 	const log = fs.openSync(dir + "/daemon.log", "a");
 	const command = [...(process.env.AS || "").split(" ").filter(Boolean),

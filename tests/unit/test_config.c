@@ -55,6 +55,7 @@ static void test_smallest_has_the_defaults(void **state)
 	assert_int_equal(c.barrier_timeout_ms, 3600000);
 	assert_int_equal(c.hole_timeout_ms, 3600000);
 	assert_int_equal(c.max_blocking_time_ms, 1000);
+	assert_false(c.http_details);
 	config_close(&c);
 }
 
@@ -95,8 +96,11 @@ static void test_every_option_is_read(void **state)
 		"  client_connection_check_interval: \"0\"\n"
 		"  synchronous_commit: off\n"
 		"  barrier_timeout: 90min\n"
-		"  hole_timeout: 7d\n");
+		"  hole_timeout: 7d\n"
+		"http:\n"
+		"  details: true\n");
 	assert_int_equal(c.databases_count, 2);
+	assert_true(c.http_details);
 	assert_string_equal(c.databases[0].name, "shop-1_a");
 	assert_string_equal(c.databases[0].dsn, "host=a dbname=shop");
 	assert_string_equal(c.databases[0].runner, "host=b dbname=shop");
@@ -249,9 +253,11 @@ static void check_defaults(const struct config *c)
 	assert_string_equal(c->synchronous_commit, expected.synchronous_commit);
 	assert_string_equal(c->http_listen, expected.http_listen);
 	assert_string_equal(c->http_socket, expected.http_socket);
+	assert_int_equal(c->http_details, expected.http_details);
 	for (const struct option_def *o = option_table; o->name != NULL; o++) {
 		if (strcmp(o->section, "databases") != 0 &&
-			o->type != OPTION_ENUM && o->type != OPTION_STRING) {
+			o->type != OPTION_ENUM && o->type != OPTION_BOOL &&
+			o->type != OPTION_STRING) {
 			assert_int_equal(option_number(o, c),
 				option_number(o, &expected));
 		}
