@@ -48,7 +48,8 @@ struct pgc_request *screens_job(
 {
 	return look(timeout_ms,
 		details ? "SELECT backfill.job_status($1)"
-			: "SELECT s.whole || '{\"clauses\": null, \"holes\": null,"
+			: "SELECT s.whole || '{\"clauses\": null, \"holes\": "
+			  "null,"
 			  " \"row_errors\": null, \"ranges\": null}'"
 			  "::jsonb" WITHOUT_DETAILS
 			  " FROM backfill.job_status($1) AS s(whole)",
