@@ -204,6 +204,7 @@ tests.page_of_a_job = async () => {
 		/median \d+ms, p95 \d+ms/, /standby1/]) {
 		assert.match(shown, wanted);
 	}
+	assert.doesNotMatch(shown, /http\.details/);
 	await page.goto(url("/#/shop/" + await id_of("parts.size")));
 	await until("the failure is shown", async () => /SQLSTATE\s+23514\s+message/
 		.test(await page.locator("#job").innerText()));
@@ -547,6 +548,19 @@ tests.several_databases = async () => {
 			.test(await page.getByRole("alert").innerText()));
 	assert.match(await row(page, "#1 orders.cents").innerText(),
 		/shop: update public\.orders/);
+	await close(page);
+};
+
+tests.without_details = async () => {
+	await stop_daemon();
+	await start_daemon("", false);
+	const page = await open("/#/shop/1");
+	await until("it is told what shows them", async () =>
+		/shown with http\.details: true\./
+			.test(await page.locator("#job").innerText()));
+	const shown = await page.locator("#job").innerText();
+	assert.match(shown, /run_as\s+app/);
+	assert.doesNotMatch(shown, /set_clause|cents = id/);
 	await close(page);
 };
 

@@ -75,7 +75,7 @@ let daemon = null, port = null;
 const url = (rest = "/") => "http://127.0.0.1:" + port + rest;
 
 /* more: databases, as lines of YAML. Resolves when the page is there. */
-async function start_daemon(more = "") {
+async function start_daemon(more = "", details = true) {
 	port = port || await free_port();
 	fs.writeFileSync(dir + "/backfilld.yaml", `databases:
   - name: shop
@@ -85,7 +85,7 @@ async function start_daemon(more = "") {
 ${more}
 pace: {max_replication_lag: 2s}
 daemon: {lease: 5s}
-http: {listen: "127.0.0.1:${port}", details: true}
+http: {listen: "127.0.0.1:${port}", details: ${details}}
 `);
 	const log = fs.openSync(dir + "/daemon.log", "a");
 	const command = [...(process.env.AS || "").split(" ").filter(Boolean),

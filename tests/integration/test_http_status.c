@@ -1,5 +1,6 @@
 /* test_http_status.c: /status.json and the page: what they show, of which
  * age, and when the database cannot be asked. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "http_drive.h"
@@ -86,10 +87,105 @@ static void test_job_that_is_none(void **state)
 	assert_at("history", "[]");
 }
 
+/* ---- what only http.details shows ---- */
+
+static void set_details(const char *value)
+{
+	struct text yaml;
+
+	text_init(&yaml);
+	text_addf(&yaml, "%s  details: %s\n", http_yaml(http_place(port), ""),
+		value);
+	daemon_rewrite(shop.daemon, yaml.data);
+	text_close(&yaml);
+	assert_return_code(kill(daemon_pid(shop.daemon), SIGHUP), errno);
+}
+
+/* With nothing of them, the JSON has its shape. */
+static void assert_no_details(void)
+{
+	static const char *const nulls[] = { "job,clauses", "job,holes",
+		"job,row_errors", "job,ranges", "job,events,0,detail",
+		"databases,0,status,events,0,detail" };
+
+	assert_has_not(reply.body.data, "marker");
+	assert_at("backfilld,details", "false");
+	for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++) {
+		assert_at(nulls[i], "(null)");
+	}
+	assert_at("job,events,0,event", "late_rows");
+	assert_at("databases,0,status,events,0,event", "late_rows");
+	assert_at("job,job,name", "quiet");
+	assert_at("job,settings,priority", "0");
+	assert_has(reply.body.data, "\"waited_seconds\": {");
+	assert_has(reply.body.data, "\"ranges\": null");
+}
+
+static void test_details(void **state)
+{
+	char path[128];
+
+	(void)state;
+	gate_close(40);
+	job_submit("quiet", "goods", 20, "n = n + 1 + gate_pass(id)",
+		"'marker in a clause' <> ''", NULL);
+	gate_wait("quiet");
+	sql_exec(shop.db,
+		"INSERT INTO backfill.events (job_id, actor, event, detail)"
+		" SELECT j.id, 'app', 'late_rows', 'marker in an event'"
+		" FROM backfill.jobs j WHERE j.name = 'quiet';"
+		"INSERT INTO backfill.row_errors (job_id, number, key, "
+		"sqlstate,"
+		"  message)"
+		" SELECT j.id, 1, '{1}', '22012', 'marker in a row error'"
+		" FROM backfill.jobs j WHERE j.name = 'quiet'");
+	(void)snprintf(path, sizeof path, "/status.json?database=t&job=quiet");
+	http_wait(
+		port, "/status.json", 200, "\"event\": \"late_rows\"", &reply);
+	http_wait(port, path, 200, "\"clauses\": null", &reply);
+	assert_no_details();
+	set_details("true");
+	http_wait(port, path, 200, "\"details\":true", &reply);
+	/* At once: no answer from before is shown. */
+	assert_at("job,clauses,where_clause", "'marker in a clause' <> ''");
+	assert_at("job,events,0,detail", "marker in an event");
+	assert_at("job,row_errors,0,message", "marker in a row error");
+	assert_at("job,holes", "[]");
+	assert_at("job,ranges,0,number", "1");
+	assert_at("databases,0,status,events,0,detail", "marker in an event");
+	set_details("false");
+	http_wait(port, path, 200, "\"details\":false", &reply);
+	assert_no_details();
+	sql_exec(shop.db,
+		"DELETE FROM backfill.row_errors WHERE message LIKE "
+		"'marker%%'");
+	gate_open();
+	job_wait("quiet", "succeeded");
+}
+
+/* An answer with details is not shown once they are off, although the
+ * database cannot be asked for another one. */
+static void test_details_off_while_stuck(void **state)
+{
+	(void)state;
+	set_details("true");
+	http_wait(port, "/status.json", 200, "\"details\":true", &reply);
+	http_wait(port, "/status.json", 200, "marker in an event", &reply);
+	sql_exec(shop.db, "BEGIN; LOCK TABLE backfill.stop");
+	set_details("false");
+	http_wait(port, "/status.json", 200, "\"details\":false", &reply);
+	assert_has_not(reply.body.data, "marker");
+	assert_at("databases,0,status", "(null)");
+	assert_at("databases,0,age_seconds", "(null)");
+	sql_exec(shop.db, "ROLLBACK");
+	http_wait(port, "/status.json", 200, "\"status\":{", &reply);
+	assert_has_not(reply.body.data, "marker");
+}
+
 /* How often the server was asked, by its own log. */
 static int looks(void)
 {
-	static const char words[] = ": SELECT backfill.status()\n";
+	static const char words[] = " FROM backfill.status() AS s(whole)\n";
 	char path[PATH_MAX];
 	char line[4096];
 	int count = 0;
@@ -241,6 +337,8 @@ int main(void)
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_job),
 		cmocka_unit_test(test_job_that_is_none),
+		cmocka_unit_test(test_details),
+		cmocka_unit_test(test_details_off_while_stuck),
 		cmocka_unit_test(test_answer_too_large),
 		cmocka_unit_test(test_one_look_for_all),
 		cmocka_unit_test(test_page),

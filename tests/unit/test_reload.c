@@ -81,7 +81,8 @@ static void test_reloadable_options_are_taken(void **state)
 		     "  client_connection_check_interval: 0\n"
 		     "  synchronous_commit: off\n"
 		     "  barrier_timeout: 2h\n"
-		     "  hole_timeout: 3h\n",
+		     "  hole_timeout: 3h\n"
+		     "http: {details: true}\n",
 		"daemon.log_level info -> debug: at once\n"
 		"daemon.log_format text -> json: at once\n"
 		"daemon.poll_interval 5s -> 1500ms: at once\n"
@@ -101,7 +102,9 @@ static void test_reloadable_options_are_taken(void **state)
 		"batch.synchronous_commit on -> off: with the next connection"
 		" of a job\n"
 		"batch.barrier_timeout 1h -> 2h: at once\n"
-		"batch.hole_timeout 1h -> 3h: at once\n");
+		"batch.hole_timeout 1h -> 3h: at once\n"
+		"http.details false -> true: at once\n");
+	assert_true(c.http_details);
 	assert_string_equal(c.log_level, "debug");
 	assert_string_equal(c.log_format, "json");
 	assert_int_equal(c.poll_interval_ms, 1500);
