@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The unit tests once more, under the sanitizers of both compilers and
-# under valgrind; and jobs on real servers, with the daemon under gcc's
-# sanitizers and under valgrind: started, stopped, nothing leaked.
+# The unit tests once more, under the sanitizers of both compilers; and jobs
+# on real servers, with the daemon under gcc's: started, stopped, nothing
+# leaked. Under valgrind: test_valgrind.sh.
 . "$(dirname "$0")/../lib/shell.sh"
 
 # Each in a folder of its own: make may build elsewhere at the same time.
@@ -21,10 +21,6 @@ unit_tests_pass_under_clang_sanitizers() {
 	BACKFILL_BUILD_DIR=$PWD/build/asan-clang run_unit asan-clang env
 }
 
-unit_tests_pass_under_valgrind() {
-	run_unit valgrind "valgrind -q --error-exitcode=99 --leak-check=full"
-}
-
 run_jobs() {
 	JOBS=1 TEST_LOGS=build/test-logs/$1 TESTS=$2 tests/run integration
 }
@@ -39,15 +35,7 @@ jobs_run_under_gcc_sanitizers() {
 	BACKFILL_BUILD_DIR=$PWD/build/asan run_jobs asan-jobs "${programs[*]}"
 }
 
-jobs_run_under_valgrind() {
-	export BACKFILL_WRAPPER="valgrind -q --error-exitcode=99 \
---leak-check=full"
-	run_jobs valgrind-jobs test_job
-}
-
 run_test unit_tests_pass_under_gcc_sanitizers
 run_test unit_tests_pass_under_clang_sanitizers
-run_test unit_tests_pass_under_valgrind
 run_test jobs_run_under_gcc_sanitizers
-run_test jobs_run_under_valgrind
 finish_tests
