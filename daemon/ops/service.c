@@ -36,6 +36,11 @@ static void close_handles(struct service *s)
 	for (size_t i = 0; i < SERVICE_SIGNALS; i++) {
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 	}
+	/* It is ending: who asks for it now gets the exit status all the same.
+	 */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
 	uv_close((uv_handle_t *)&s->patience, NULL);
 	service_notify_end(s);
 	site_close(s->site);
