@@ -178,7 +178,7 @@ void lag_wait_held(int64_t job, const char *pattern)
 {
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
 		"SELECT state = 'running' AND reason ~ '%s'"
-		" AND backfill.waits_for(state, reason) = 'lag'"
+		" AND backfill.waits_for(state, reason) IN ('lag', 'lease')"
 		" FROM backfill.jobs WHERE id = %lld",
 		pattern, (long long)job);
 }
