@@ -2,7 +2,7 @@ DROP FUNCTION IF EXISTS backfill.checkpoint(bigint, integer, bigint, bigint,
 	text[], bigint, integer, bigint, bigint, bigint, bigint, text[], bigint,
 	bigint, integer);
 DROP FUNCTION IF EXISTS backfill.rate(double precision, bigint, timestamptz,
-	timestamptz, double precision);
+	timestamptz, timestamptz, double precision);
 DROP FUNCTION IF EXISTS backfill.shrink_hole(bigint, integer, bigint, text[]);
 DROP FUNCTION IF EXISTS backfill.check_archived(bigint, integer, bigint,
 	bigint, integer);

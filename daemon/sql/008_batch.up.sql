@@ -316,8 +316,11 @@ COMMENT ON FUNCTION backfill.shrink_hole(bigint, integer, bigint, text[]) IS
 -- held: the keys in the window that were eligible and not updated, an array
 -- of arrays; NULL: none.
 -- Exponentially weighted by time; a pause of more than 5 minutes begins anew.
+-- Of a young range over what there is of it: a first batch, without a pause
+-- before it, says little.
 CREATE OR REPLACE FUNCTION backfill.rate(old double precision, read bigint,
-	checkpoint_at timestamptz, now_at timestamptz, over_s double precision)
+	begun_at timestamptz, checkpoint_at timestamptz, now_at timestamptz,
+	over_s double precision)
 RETURNS double precision LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -327,13 +330,16 @@ AS $$
 			- coalesce(CASE WHEN now_at - checkpoint_at < '5min'
 				THEN checkpoint_at END, transaction_timestamp()))
 			::double precision)
-		ELSE old + (read / t.seconds - old) * (1 - exp(-t.seconds / over_s))
+		ELSE old + (read / t.seconds - old)
+			* (1 - exp(-t.seconds / least(over_s, t.age)))
 		END
-	FROM (SELECT greatest(0.001, extract(epoch FROM now_at
-		- checkpoint_at))::double precision AS seconds) t
+	FROM (SELECT greatest(0.001, extract(epoch FROM now_at - checkpoint_at))
+			::double precision AS seconds,
+		greatest(1, extract(epoch FROM now_at - begun_at))
+			::double precision AS age) t
 $$;
 COMMENT ON FUNCTION backfill.rate(double precision, bigint, timestamptz,
-	timestamptz, double precision) IS
+	timestamptz, timestamptz, double precision) IS
 	'Rows per second, weighted over so many seconds, after a batch has read rows.';
 
 CREATE OR REPLACE FUNCTION backfill.checkpoint(job bigint, range integer,
@@ -386,16 +392,12 @@ BEGIN
 			- greatest(s.checkpoint_at, s.attached_at)), 0),
 		rows_per_second = CASE WHEN in_hole IS NOT NULL
 			THEN s.rows_per_second ELSE backfill.rate(s.rows_per_second,
-				read, s.checkpoint_at, now_at, least(30, t.age)) END,
+				read, s.begun_at, s.checkpoint_at, now_at, 30) END,
 		rows_per_second_5min = CASE WHEN in_hole IS NOT NULL
 			THEN s.rows_per_second_5min
-			ELSE backfill.rate(s.rows_per_second_5min, read,
-				s.checkpoint_at, now_at, least(300, t.age)) END,
+			ELSE backfill.rate(s.rows_per_second_5min, read, s.begun_at,
+				s.checkpoint_at, now_at, 300) END,
 		checkpoint_at = now_at
-	-- A first batch, without a pause before it, says little of the rate.
-	FROM (SELECT greatest(1, extract(epoch FROM now_at - q.begun_at))
-			::double precision AS age
-		FROM backfill.ranges q WHERE q.job_id = job AND q.number = range) t
 	WHERE s.job_id = job AND s.number = range AND s.epoch = with_epoch
 		AND s.seq = with_seq AND s.runner_pid = pg_backend_pid()
 		AND EXISTS (SELECT FROM backfill.jobs j
