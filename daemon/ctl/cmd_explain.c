@@ -179,7 +179,7 @@ static int explain(struct ctl *ctl, const PGresult *job)
 			ctl_value(findings, 0, "at"));
 		say_lines(ctl_value(findings, 0, "detail"));
 	} else if (report != NULL) {
-		say_state(job, *ctl_value(findings, 0, "has_begun") == 't');
+		say_state(job, ctl_is_true(findings, 0, "has_begun"));
 	}
 	PQclear(report);
 	PQclear(findings);

@@ -169,7 +169,7 @@ static int show(struct ctl *ctl)
 	}
 	if (may != NULL) {
 		print_progress(progress);
-		if (*ctl_value(may, 0, "may") == 't') {
+		if (ctl_is_true(may, 0, "may")) {
 			(void)show_rest(ctl, progress);
 		} else {
 			/* Clauses and keys may hold what pg_monitor alone

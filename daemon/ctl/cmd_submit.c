@@ -16,7 +16,7 @@ static int say_new(struct ctl *ctl, const struct ctl_submitted *s)
 
 	if (job != NULL) {
 		ctl_say("%s", ctl_value(job, 0, "line"));
-		if (*ctl_value(job, 0, "hold") == 't') {
+		if (ctl_is_true(job, 0, "hold")) {
 			ctl_say("it is held: backfillctl approve %s lets it"
 				" begin",
 				s->id);

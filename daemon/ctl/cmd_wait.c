@@ -53,7 +53,7 @@ static int tell_failure(struct ctl *ctl, const PGresult *job)
 
 static int is_dry_run(const PGresult *job)
 {
-	return *ctl_value(job, 0, "dry_run") == 't';
+	return ctl_is_true(job, 0, "dry_run");
 }
 
 static void tell_success(const PGresult *job)

@@ -84,11 +84,6 @@ static void tell_failure(struct check *c, const char *kind, const char *name,
 	free(mend);
 }
 
-static int is_true(const PGresult *row, int i, const char *column)
-{
-	return *ctl_value(row, i, column) == 't';
-}
-
 /* Whether the role may log in to this database as often as it must; tells
  * why not. */
 static int may_log_in(struct check *c, const PGresult *row, int i,
@@ -99,11 +94,11 @@ static int may_log_in(struct check *c, const PGresult *row, int i,
 	double limit = ctl_number(row, i, "rolconnlimit");
 	int before = c->counts[CHECK_FAILURE];
 
-	if (!is_true(row, i, "rolcanlogin")) {
+	if (!ctl_is_true(row, i, "rolcanlogin")) {
 		tell_failure(c, kind, name, "may not log in",
 			"ALTER ROLE %s LOGIN;", ident);
 	}
-	if (!is_true(row, i, "may_connect")) {
+	if (!ctl_is_true(row, i, "may_connect")) {
 		tell_failure(c, kind, name, "may not connect to this database",
 			"GRANT CONNECT ON DATABASE %s TO %s;",
 			ctl_value(row, i, "database"), ident);
@@ -173,12 +168,12 @@ int ctl_check_control(struct check *c)
 	}
 	name = ctl_value(row, 0, "name");
 	ident = ctl_value(row, 0, "ident");
-	if (!is_true(row, 0, "there")) {
+	if (!ctl_is_true(row, 0, "there")) {
 		tell_failure(c, kind, name, "does not exist",
 			"CREATE ROLE %s LOGIN; GRANT backfill_daemon,"
 			" pg_monitor, pg_signal_backend TO %s;",
 			ident, ident);
-	} else if (is_true(row, 0, "rolsuper")) {
+	} else if (ctl_is_true(row, 0, "rolsuper")) {
 		tell_failure(c, kind, name, "is a superuser",
 			"ALTER ROLE %s NOSUPERUSER;", ident);
 	} else {
@@ -213,7 +208,7 @@ static int try_connection(
 	(void)snprintf(pid, sizeof pid, "%d", PQbackendPID(conn));
 	values[0] = pid;
 	row = ctl_query(c->ctl, IS_HERE, 2, values);
-	if (row != NULL && is_true(row, 0, "is_here")) {
+	if (row != NULL && ctl_is_true(row, 0, "is_here")) {
 		ctl_check_tell(c, CHECK_OK, NULL,
 			"%s \"%s\": connects to this database", RUNNER, name);
 	} else if (row != NULL) {
@@ -237,7 +232,7 @@ static int may_run_jobs(struct check *c, const PGresult *rows, int i)
 	const char *beyond = ctl_value(rows, i, "beyond");
 	int is_fine;
 
-	if (!is_true(rows, i, "there")) {
+	if (!ctl_is_true(rows, i, "there")) {
 		tell_failure(c, RUNNER, name, "does not exist",
 			"CREATE ROLE %s LOGIN; GRANT backfill_submit TO %s;",
 			ident, ident);
@@ -245,21 +240,21 @@ static int may_run_jobs(struct check *c, const PGresult *rows, int i)
 	}
 	if (*beyond != '\0') {
 		ctl_check_tell(c,
-			is_true(rows, i, "is_named") ? CHECK_FAILURE
-						     : CHECK_WARNING,
+			ctl_is_true(rows, i, "is_named") ? CHECK_FAILURE
+							 : CHECK_WARNING,
 			"Run jobs as a role that has less.",
 			"%s \"%s\": no job may run as it: it has %s", RUNNER,
 			name, beyond);
 		return 0;
 	}
 	is_fine = may_log_in(c, rows, i, RUNNER, c->workers);
-	if (!is_true(rows, i, "is_member")) {
+	if (!ctl_is_true(rows, i, "is_member")) {
 		tell_failure(c, RUNNER, name,
 			"lacks membership in backfill_submit",
 			"GRANT backfill_submit TO %s;", ident);
 		return 0;
 	}
-	if (!is_true(rows, i, "may_use")) {
+	if (!ctl_is_true(rows, i, "may_use")) {
 		tell_not_inherited(c, RUNNER, name, ident, "backfill_submit");
 		return 0;
 	}

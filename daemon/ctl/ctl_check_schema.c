@@ -73,7 +73,7 @@ static void tell_roles(struct check *c, const PGresult *look)
 			"backfillctl uninstall, then install: their rights are"
 			" gone with them.",
 			"roles: %s missing", ctl_value(look, 0, "missing"));
-	} else if (*ctl_value(look, 0, "owner_is_login") == 't') {
+	} else if (ctl_is_true(look, 0, "owner_is_login")) {
 		ctl_check_tell(c, CHECK_FAILURE,
 			"ALTER ROLE backfill_owner NOLOGIN NOSUPERUSER;",
 			"roles: backfill_owner may log in or is a superuser");
@@ -136,10 +136,10 @@ int ctl_check_schema(struct check *c, int *is_usable)
 	if (look == NULL) {
 		return c->ctl->code;
 	}
-	if (*ctl_value(look, 0, "there") != 't') {
+	if (!ctl_is_true(look, 0, "there")) {
 		ctl_check_tell(c, CHECK_FAILURE, ctl_value(look, 0, "install"),
 			"schema: not installed");
-	} else if (*ctl_value(look, 0, "may_use") != 't') {
+	} else if (!ctl_is_true(look, 0, "may_use")) {
 		ctl_check_tell_unknown(c, "schema");
 	} else {
 		*is_usable = 1;

@@ -139,7 +139,7 @@ int ctl_check_server(struct check *c, int *is_primary)
 	if (look == NULL) {
 		return c->ctl->code;
 	}
-	c->sees_all = *ctl_value(look, 0, "sees_all") == 't';
+	c->sees_all = ctl_is_true(look, 0, "sees_all");
 	(void)snprintf(c->see_hint, sizeof c->see_hint, "%s",
 		ctl_value(look, 0, "see_hint"));
 	tell_versions(c, look);

@@ -148,11 +148,6 @@ static const char *text_of(const PGresult *r, int row, const char *column)
 	return ctl_is_null(r, row, column) ? NULL : ctl_value(r, row, column);
 }
 
-static int is_true(const PGresult *r, int row, const char *column)
-{
-	return *ctl_value(r, row, column) == 't';
-}
-
 static void read_head(struct look *l, const PGresult *r, PGconn *conn)
 {
 	struct screen *s = &l->screen;
@@ -181,7 +176,7 @@ static void read_daemons(struct look *l, const PGresult *r)
 		d->version = ctl_value(r, i, "version");
 		d->up_s = ctl_number(r, i, "up_s");
 		d->heard_s = ctl_number(r, i, "heard_s");
-		d->is_alive = is_true(r, i, "is_alive");
+		d->is_alive = ctl_is_true(r, i, "is_alive");
 	}
 	l->screen.daemons = l->daemons;
 	l->screen.daemon_count = count;
@@ -200,7 +195,7 @@ static void read_signals(struct look *l, const PGresult *r)
 		g->limit = ctl_number(r, i, "limit_value");
 		g->resume = ctl_number(r, i, "resume_value");
 		g->age_s = ctl_number(r, i, "age_s");
-		g->is_holding = is_true(r, i, "holding");
+		g->is_holding = ctl_is_true(r, i, "holding");
 	}
 	l->screen.signals = l->signals;
 	l->screen.signal_count = count;

@@ -124,8 +124,8 @@ static int look(struct ctl *ctl, int *is_installed)
 	if (result == NULL) {
 		return ctl->code;
 	}
-	*is_installed = *ctl_value(result, 0, "is_installed") == 't';
-	if (*ctl_value(result, 0, "may_install") != 't') {
+	*is_installed = ctl_is_true(result, 0, "is_installed");
+	if (!ctl_is_true(result, 0, "may_install")) {
 		(void)ctl_error(ctl, CTL_FATAL,
 			"This takes a superuser, or a role with CREATEROLE"
 			" that owns the database.",

@@ -8,9 +8,6 @@
 
 enum {
 	GAP = 3,
-	NARROW = 60,
-	STATE_COLUMN = 46, /* of 80 */
-	STATE_ROOM = 34,
 	BAR_ROOM = 54, /* what stands beside a bar */
 	LEAST_BAR = 12,
 	MOST_BAR = 60
@@ -26,103 +23,6 @@ char *ctl_screen_percent(char *buffer, const struct screen_job *j)
 {
 	return ctl_format_percent(
 		buffer, is_over(j) ? (double)NAN : j->percent);
-}
-
-static int is_true(const char *value)
-{
-	return value != NULL && *value == 't';
-}
-
-static int has_ended(const struct screen_job *j)
-{
-	return j->state == SCREEN_SUCCEEDED || j->state == SCREEN_FAILED ||
-		j->state == SCREEN_CANCELLED;
-}
-
-/* ---- the title */
-
-static const char *state_mark(enum screen_state state)
-{
-	static const char *const marks[SCREEN_STATES] = {
-		[SCREEN_HELD] = MARK_WAIT,
-		[SCREEN_RUNNING] = MARK_GOOD,
-		[SCREEN_PAUSED] = MARK_REST,
-		[SCREEN_FAILED] = MARK_BAD,
-		[SCREEN_QUEUED] = MARK_BOLD,
-		[SCREEN_SUCCEEDED] = MARK_GOOD,
-		[SCREEN_CANCELLED] = MARK_BOLD,
-	};
-
-	return marks[state];
-}
-
-void ctl_screen_add_state(struct text *t, const struct screen_job *j)
-{
-	static const char *const names[SCREEN_STATES] = {
-		[SCREEN_HELD] = "HELD",
-		[SCREEN_RUNNING] = "RUNNING",
-		[SCREEN_PAUSED] = "PAUSED",
-		[SCREEN_FAILED] = "FAILED",
-		[SCREEN_QUEUED] = "QUEUED",
-		[SCREEN_SUCCEEDED] = "SUCCEEDED",
-		[SCREEN_CANCELLED] = "CANCELLED",
-	};
-	char time[FORMAT_BYTES];
-	double seconds = has_ended(j)	    ? j->ended_s
-		: j->state == SCREEN_QUEUED ? j->age_s
-					    : j->since_s;
-
-	text_addf(t, "%s%s" MARK_END, state_mark(j->state), names[j->state]);
-	if (j->state != SCREEN_RUNNING) {
-		text_addf(t, " %s%s", ctl_format_duration(time, seconds),
-			has_ended(j) ? " ago" : "");
-	}
-}
-
-/* What is worth a word beside the state. */
-static const char *note(const struct screen_job *j)
-{
-	if (is_true(j->dry_run)) {
-		return "(dry run)";
-	}
-	if (has_ended(j) || j->came_by == NULL) {
-		return NULL;
-	}
-	return strcmp(j->came_by, "taken_over") == 0 ? "(resumed after restart)"
-		: strcmp(j->came_by, "retry") == 0   ? "(retried)"
-						     : "(resumed)";
-}
-
-static void add_title(struct block *b, const struct screen_job *j)
-{
-	size_t column = b->width >= NARROW + 20 ? STATE_COLUMN
-		: b->width > NARROW		? b->width - STATE_ROOM
-						: 0;
-	struct text t, name, state;
-
-	text_init(&t);
-	text_init(&name);
-	text_init(&state);
-	text_addf(&name, MARK_BOLD "#%s ", j->id);
-	ctl_format_inert(&name, j->name);
-	text_add(&name, MARK_END);
-	ctl_screen_add_state(&state, j);
-	/* On a narrow screen the state follows the name, whole. */
-	block_add_cut(&t, name.data,
-		column > 0 ? column - 2
-			   : b->width - block_columns(state.data) - 2);
-	block_pad(&t, column > 0 ? column : block_columns(t.data) + 2);
-	text_add(&t, state.data);
-	block_row(b, "");
-	block_field(b, 0, &t);
-	if (note(j) != NULL) {
-		text_add(&t, note(j));
-		b->indent = 2;
-		block_field(b, 2, &t);
-	}
-	text_close(&state);
-	text_close(&name);
-	text_close(&t);
 }
 
 /* ---- how far it is */
@@ -143,7 +43,7 @@ static void add_bar(struct block *b, const struct screen_job *j)
 
 	text_init(&t);
 	block_row(b, "  ");
-	text_add(&t, state_mark(j->state));
+	text_add(&t, ctl_screen_mark(j->state));
 	ctl_format_bar(&t, j->percent, bar_cells(b));
 	text_addf(&t, MARK_END " %6s", ctl_screen_percent(done, j));
 	block_field(b, 0, &t);
@@ -209,7 +109,7 @@ static void add_times(struct block *b, const struct screen_job *j)
 	struct text t;
 
 	text_init(&t);
-	text_addf(&t, "%s %s", has_ended(j) ? "took" : "elapsed",
+	text_addf(&t, "%s %s", ctl_screen_has_ended(j) ? "took" : "elapsed",
 		ctl_format_duration(all, j->elapsed_s));
 	if (!isnan(j->work_s)) {
 		text_addf(&t, " = work %s + held %s + paused %s",
@@ -399,11 +299,13 @@ static void add_sweep(struct block *b, const struct screen_job *j)
 	}
 	text_init(&t);
 	block_row(b, "  look ");
-	text_addf(&t, has_ended(j) ? "%.0f closing %s" : "sweep %.0f of %s",
+	text_addf(&t,
+		ctl_screen_has_ended(j) ? "%.0f closing %s"
+					: "sweep %.0f of %s",
 		j->pass,
-		!has_ended(j)	      ? "at most 3"
-			: j->pass > 1 ? "sweeps"
-				      : "sweep");
+		!ctl_screen_has_ended(j) ? "at most 3"
+			: j->pass > 1	 ? "sweeps"
+					 : "sweep");
 	text_addf(&t, ", %s late rows changed",
 		ctl_format_count(late, j->late_rows));
 	block_field(b, GAP, &t);
@@ -419,7 +321,7 @@ static void add_step(struct block *b, const struct screen_job *j)
 
 	text_init(&t);
 	block_row(b, "  ");
-	text_add(&t, state_mark(j->state));
+	text_add(&t, ctl_screen_mark(j->state));
 	ctl_format_bar(&t, j->percent, bar_cells(b));
 	text_addf(&t, MARK_END " %6s", ctl_format_percent(done, j->percent));
 	if (j->phase != NULL) {
@@ -498,18 +400,19 @@ static int is_untouched(const struct screen_job *j)
 void ctl_screen_card(
 	struct block *b, const struct screen *s, const struct screen_job *j)
 {
-	add_title(b, j);
-	if (has_ended(j) && j->state != SCREEN_SUCCEEDED && is_untouched(j)) {
+	ctl_screen_title(b, j);
+	if (ctl_screen_has_ended(j) && j->state != SCREEN_SUCCEEDED &&
+		is_untouched(j)) {
 		add_end(b, j);
 		add_who(b, j);
 	} else if (isnan(j->elapsed_s)) {
 		block_row(b, "  who  ");
 		add_who(b, j);
-	} else if (is_true(j->is_schema_kind)) {
+	} else if (ctl_screen_is_true(j->is_schema_kind)) {
 		add_step(b, j);
 	} else {
 		add_bar(b, j);
-		if (has_ended(j)) {
+		if (ctl_screen_has_ended(j)) {
 			add_end(b, j);
 		} else {
 			add_speed(b, j);

@@ -274,6 +274,11 @@ int ctl_is_null(const PGresult *result, int row, const char *column)
 		PQgetisnull(result, row, number);
 }
 
+int ctl_is_true(const PGresult *result, int row, const char *column)
+{
+	return *ctl_value(result, row, column) == 't';
+}
+
 double ctl_number(const PGresult *result, int row, const char *column)
 {
 	if (ctl_is_null(result, row, column)) {
@@ -292,7 +297,7 @@ int ctl_need_schema(struct ctl *ctl)
 			" database, installs it: backfillctl install.",
 			"backfill is not installed in database \"%s\"",
 			PQdb(ctl->conn));
-	} else if (result != NULL && *ctl_value(result, 0, "may") != 't') {
+	} else if (result != NULL && !ctl_is_true(result, 0, "may")) {
 		(void)ctl_error(ctl, CTL_FAILED, NULL,
 			ctl_value(result, 0, "mend"), "42501: %s",
 			ctl_value(result, 0, "message"));

@@ -102,7 +102,7 @@ int ctl_has_daemon(struct ctl *ctl)
 	int is_alive = -1;
 
 	if (result != NULL) {
-		is_alive = *ctl_value(result, 0, "is_alive") == 't';
+		is_alive = ctl_is_true(result, 0, "is_alive");
 	}
 	PQclear(result);
 	return is_alive;

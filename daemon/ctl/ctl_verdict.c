@@ -39,7 +39,7 @@ static void add_name(struct text *t, const struct screen_job *j)
 static void judge_job(struct verdict *v, const struct screen_job *j)
 {
 	double quiet_s = isnan(j->saved_s) ? j->elapsed_s : j->saved_s;
-	int is_batches = j->is_schema_kind == NULL || *j->is_schema_kind != 't';
+	int is_batches = !ctl_screen_is_true(j->is_schema_kind);
 	char time[FORMAT_BYTES];
 	struct text *t;
 

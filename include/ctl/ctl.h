@@ -111,6 +111,9 @@ int ctl_run(struct ctl *ctl, const char *sql, const char *context);
 const char *ctl_value(const PGresult *result, int row, const char *column);
 int ctl_is_null(const PGresult *result, int row, const char *column);
 
+/* A boolean; null is false. */
+int ctl_is_true(const PGresult *result, int row, const char *column);
+
 /* A number; NAN for null. */
 double ctl_number(const PGresult *result, int row, const char *column);
 

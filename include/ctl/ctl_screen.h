@@ -81,15 +81,25 @@ size_t ctl_screen_count(const struct screen *s, enum screen_state state);
 /* How many daemons are alive. */
 size_t ctl_screen_alive(const struct screen *s);
 
+/* A boolean of the server, as its text; NULL is false. */
+int ctl_screen_is_true(const char *value);
+
+int ctl_screen_has_ended(const struct screen_job *j);
+
+/* The accent of a state, to be ended by MARK_END. */
+const char *ctl_screen_mark(enum screen_state state);
+
 /* "HELD 38s": the state and for how long, marked with its accent. */
 void ctl_screen_add_state(struct text *t, const struct screen_job *j);
 
 /* "53.8%", or "-" once the estimate is passed. */
 char *ctl_screen_percent(char *buffer, const struct screen_job *j);
 
-/* Head and warnings; a card; a line of a job that has no card, its name in so
- * many columns, as ctl_screen_name_columns() tells, or fewer. */
+/* Head and warnings; the first line of a card; a whole card; a line of a job
+ * that has no card, its name in so many columns, as ctl_screen_name_columns()
+ * tells, or fewer. */
 void ctl_screen_head(struct block *b, const struct screen *s);
+void ctl_screen_title(struct block *b, const struct screen_job *j);
 void ctl_screen_card(
 	struct block *b, const struct screen *s, const struct screen_job *j);
 void ctl_screen_line(
