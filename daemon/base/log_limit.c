@@ -14,11 +14,6 @@ static const struct rate of_kind = { LOG_LIMIT_BURST, LOG_LIMIT_PERIOD_MS };
 static const struct rate of_site = { LOG_LIMIT_SITE_BURST,
 	LOG_LIMIT_SITE_PERIOD_MS };
 
-void log_limit_init(struct log_limit *l)
-{
-	memset(l, 0, sizeof *l);
-}
-
 void log_limit_close(struct log_limit *l)
 {
 	for (size_t i = 0; i < LOG_LIMIT_KINDS; i++) {

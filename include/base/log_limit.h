@@ -51,7 +51,7 @@ struct log_limit {
 	uint64_t uses;
 };
 
-void log_limit_init(struct log_limit *l);
+/* One of zeros is ready, and so is a closed one. */
 void log_limit_close(struct log_limit *l);
 
 /* Whether the line may be written, left_out and over_ms set; else it is

@@ -6,15 +6,8 @@
 
 #include "cmocka_all.h"
 
-static struct log_limit limit;
+static struct log_limit limit; /* closed after each test */
 static const int here, there; /* statements of the program */
-
-static int setup(void **state)
-{
-	(void)state;
-	log_limit_init(&limit);
-	return 0;
-}
 
 static int teardown(void **state)
 {
@@ -236,7 +229,7 @@ static void test_every_line_is_written_or_counted(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_teardown(f, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_burst_passes_then_one_a_period),
 		TEST(test_after_silence_the_burst_is_there_again),
