@@ -154,6 +154,7 @@ tests.hold_is_shown_with_its_reason = async () => {
 	const page = await open();
 	const job = row(page, "#1 orders.cents");
 	await standby("SELECT pg_wal_replay_pause()");
+	const paused_at = Date.now();
 	await until("the job is held", async () => (await sql(`SELECT reason
 		FROM backfill.progress WHERE id = 1`)).startsWith("held: "));
 	const held_at = Date.now(), from = page.answers;
@@ -161,7 +162,8 @@ tests.hold_is_shown_with_its_reason = async () => {
 	await until("the reason is shown", async () => (await line.innerText())
 		.startsWith("held: replay lag"));
 	console.log("shown " + (Date.now() - held_at) + " ms after it was in"
-		+ " backfill.progress");
+		+ " backfill.progress, " + (Date.now() - paused_at) + " ms after the"
+		+ " standby was paused (max_replication_lag 2 s)");
 	assert.ok(page.answers - from <= 2);
 	assert.match(await line.innerText(),
 		/> 2 s on standby "standby1" -> goes on below 1 s$/);
