@@ -52,6 +52,9 @@ exit 1
 END
 	ends 1 '1 passed, 1 failed, 0 skipped'
 	grep -qx '    | expected 1, found 2' "$scratch/run"
+	# Its name stands at the end, too, where a long run is read first.
+	[ "$(tail -n 3 "$scratch/run" | head -n 2)" = \
+		$'failed:\n    test_a two' ]
 }
 
 summary_of_cmocka_is_not_counted_again() {
@@ -67,6 +70,7 @@ echo '[  FAILED  ] two'
 exit 1
 END
 	ends 1 '1 passed, 1 failed, 0 skipped'
+	[ "$(grep -cx '    test_a two' "$scratch/run")" -eq 1 ]
 }
 
 crash_is_a_failure() {
@@ -77,6 +81,7 @@ kill -SEGV $$
 END
 	ends 1 '1 passed, 1 failed, 0 skipped'
 	grep -q 'killed by signal 11' "$scratch/run"
+	grep -qx '    test_a: killed by signal 11' "$scratch/run"
 }
 
 sanitizer_report_is_a_failure() {
