@@ -7,7 +7,7 @@
 #include "cmocka_all.h"
 
 static struct log_limit limit; /* closed after each test */
-static const int here, there; /* statements of the program */
+static const int here, there;  /* statements of the program */
 
 static int teardown(void **state)
 {
