@@ -36,8 +36,9 @@ struct look {
 
 /* One value of backfill.metrics. */
 struct site_sample {
-	size_t metric; /* in site_metrics */
-	char *labels;  /* without braces */
+	size_t metric;	/* in site_metrics */
+	int64_t job_id; /* that of the labels; 0: none */
+	char *labels;	/* without braces */
 	char *value;
 };
 

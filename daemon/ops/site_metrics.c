@@ -56,7 +56,8 @@ const struct site_metric site_metrics[] = {
 		"Time that the batches of an open job took in this daemon.",
 		own_add_batch_times },
 	{ "backfilld_job_retries_total", "counter",
-		"Batches of an open job that were tried again after an error.",
+		"How often the reason of an open job told that something is"
+		" tried again after an error.",
 		NULL },
 	{ "backfilld_job_progress_ratio", "gauge",
 		"Part of an open job that is done, 0 to 1; NaN: unknown.",
@@ -64,7 +65,9 @@ const struct site_metric site_metrics[] = {
 	{ "backfilld_job_eta_seconds", "gauge",
 		"Time left of an open job; NaN: unknown.", NULL },
 	{ "backfilld_job_last_progress_timestamp_seconds", "gauge",
-		"When the last batch of an open job committed.", NULL },
+		"When the last batch of an open job committed, or it was"
+		" started.",
+		NULL },
 	{ "backfilld_job_throttled", "gauge",
 		"1 while an open job waits, by reason: the kinds of"
 		" backfill.progress.waits_for.",
@@ -128,6 +131,15 @@ static const char *value_of(const PGresult *rows, int row)
 	return strcmp(value, "-Infinity") == 0 ? "-Inf" : value;
 }
 
+/* In a value, a quote has a backslash before it. */
+static int64_t job_id_of(const char *labels)
+{
+	static const char label[] = "job_id=\"";
+	const char *found = strstr(labels, label);
+
+	return found != NULL ? strtoll(found + sizeof label - 1, NULL, 10) : 0;
+}
+
 static void forget(struct look *look)
 {
 	for (size_t i = 0; i < look->samples_count; i++) {
@@ -157,6 +169,7 @@ int metrics_take(struct look *look, const struct pgc_request *request)
 		}
 		s->metric = metric;
 		s->labels = mem_strdup(pgc_text(rows, row, 1));
+		s->job_id = job_id_of(s->labels);
 		s->value = mem_strdup(value_of(rows, row));
 		look->samples_count++;
 	}
@@ -182,12 +195,8 @@ static void add_samples(
 
 int metrics_job_is_open(const struct site_database *db, int64_t job_id)
 {
-	char label[48];
-
-	(void)snprintf(
-		label, sizeof label, "job_id=\"%lld\"", (long long)job_id);
 	for (size_t i = 0; i < db->metrics.samples_count; i++) {
-		if (strstr(db->metrics.samples[i].labels, label) != NULL) {
+		if (db->metrics.samples[i].job_id == job_id) {
 			return 1;
 		}
 	}

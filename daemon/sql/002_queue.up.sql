@@ -174,7 +174,7 @@ COMMENT ON COLUMN backfill.jobs.report IS
 COMMENT ON COLUMN backfill.jobs.since IS
 	'Since when it is in its state, and waits for what it waits for.';
 COMMENT ON COLUMN backfill.jobs.waited IS
-	'For how long it has waited for what since it was started, in milliseconds: the words of backfill.waits_for(), and paused. What it waits for now is not in it yet.';
+	'For how long it has waited for what since it was started, in milliseconds: the words of backfill.waits_for(); stopped; daemon: its own was gone; failed: until it was tried again. What it waits for now is not in it yet.';
 COMMENT ON COLUMN backfill.jobs.retries IS
 	'How often something was tried again after an error.';
 COMMENT ON COLUMN backfill.jobs.retry_sqlstate IS

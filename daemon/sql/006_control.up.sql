@@ -122,7 +122,7 @@ BEGIN
 		ON CONFLICT (only_row) DO NOTHING;
 		RETURN NULL;
 	ELSIF NEW.event = 'start_all' THEN
-		DELETE FROM backfill.stop;
+		PERFORM backfill.end_stop();
 		RETURN NULL;
 	END IF;
 

@@ -313,8 +313,6 @@ $$;
 COMMENT ON FUNCTION backfill.shrink_hole(bigint, integer, bigint, text[]) IS
 	'Moves the lower end of a window hole, or removes it at its upper one.';
 
--- held: the keys in the window that were eligible and not updated, an array
--- of arrays; NULL: none.
 -- Exponentially weighted by time; a pause of more than 5 minutes begins anew.
 -- Of a young range over what there is of it: a first batch, without a pause
 -- before it, says little.
@@ -342,6 +340,8 @@ COMMENT ON FUNCTION backfill.rate(double precision, bigint, timestamptz,
 	timestamptz, timestamptz, double precision) IS
 	'Rows per second, weighted over so many seconds, after a batch has read rows.';
 
+-- held: the keys in the window that were eligible and not updated, an array
+-- of arrays; NULL: none.
 CREATE OR REPLACE FUNCTION backfill.checkpoint(job bigint, range integer,
 	with_epoch bigint, with_seq bigint, up_to text[], read bigint,
 	size integer, locked bigint, updated bigint, rekeyed bigint,

@@ -1,3 +1,6 @@
 DROP TRIGGER IF EXISTS jobs_6_waited ON backfill.jobs;
 DROP FUNCTION IF EXISTS backfill.jobs_waited();
+DROP FUNCTION IF EXISTS backfill.end_stop();
+DROP FUNCTION IF EXISTS backfill.add_waited(jsonb, text, timestamptz,
+	timestamptz);
 DROP FUNCTION IF EXISTS backfill.waits_for(text, text);

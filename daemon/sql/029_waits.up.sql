@@ -27,15 +27,31 @@ $$;
 COMMENT ON FUNCTION backfill.waits_for(text, text) IS
 	'The kind of a job''s reason: queue, paused, lag, lease, paced, writers, locks, blocking, retry or other; NULL: it moves, or has ended.';
 
+CREATE OR REPLACE FUNCTION backfill.add_waited(waited jsonb, word text,
+	since timestamptz, until timestamptz)
+RETURNS jsonb LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN word IS NULL OR since >= until THEN waited
+		ELSE waited || jsonb_build_object(word,
+			coalesce((waited ->> word)::numeric, 0)
+			+ floor(1000 * extract(epoch FROM until - since))) END
+$$;
+COMMENT ON FUNCTION backfill.add_waited(jsonb, text, timestamptz, timestamptz)
+	IS 'The clocks of a job (backfill.jobs.waited), the one of this word set forward by the time between; NULL: by none.';
+
 -- Rows of a table that many batches of others update, so nothing is written
--- that does not change. Time in the queue counts once it was started.
+-- that does not change. Time in the queue counts once it was started. Its own
+-- clock stands still from when its daemon was gone.
 CREATE OR REPLACE FUNCTION backfill.jobs_waited()
 RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	was text := backfill.waits_for(OLD.state, OLD.reason);
+	was text := CASE OLD.state WHEN 'failed' THEN 'failed'
+		ELSE backfill.waits_for(OLD.state, OLD.reason) END;
 	now_at timestamptz := clock_timestamp();
+	alone_since timestamptz := now_at;
 BEGIN
 	IF backfill.waits_for(NEW.state, NEW.reason) = 'retry'
 		AND NEW.reason IS DISTINCT FROM OLD.reason
@@ -44,15 +60,21 @@ BEGIN
 		NEW.retry_sqlstate := substring(NEW.reason FROM '^[0-9A-Z]{5}');
 		NEW.retried_at := now_at;
 	END IF;
-	IF NEW.state = OLD.state
+	IF OLD.state = 'running' THEN
+		SELECT greatest(OLD.since, least(now_at, min(d.lease_until)))
+		INTO alone_since
+		FROM backfill.ranges r JOIN backfill.daemons d
+			ON d.incarnation = r.owner
+		WHERE r.job_id = OLD.id;
+	END IF;
+	IF NEW.state = OLD.state AND alone_since = now_at
 		AND was IS NOT DISTINCT FROM backfill.waits_for(NEW.state, NEW.reason)
 	THEN
 		RETURN NEW;
 	END IF;
-	IF was IS NOT NULL AND OLD.started_at IS NOT NULL THEN
-		NEW.waited := OLD.waited || jsonb_build_object(was,
-			coalesce((OLD.waited ->> was)::numeric, 0) + greatest(0,
-				floor(1000 * extract(epoch FROM now_at - OLD.since))));
+	IF OLD.started_at IS NOT NULL THEN
+		NEW.waited := backfill.add_waited(backfill.add_waited(OLD.waited,
+			was, OLD.since, alone_since), 'daemon', alone_since, now_at);
 	END IF;
 	NEW.since := now_at;
 	RETURN NEW;
@@ -65,8 +87,33 @@ DROP TRIGGER IF EXISTS jobs_6_waited ON backfill.jobs;
 CREATE TRIGGER jobs_6_waited BEFORE UPDATE OF state, reason ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_waited();
 
+-- What is locked just now keeps its own clock: nobody waits here.
+CREATE OR REPLACE FUNCTION backfill.end_stop()
+RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH ended AS (DELETE FROM backfill.stop RETURNING stopped_at),
+	w AS MATERIALIZED (
+		SELECT j.id, clock_timestamp() AS now_at, greatest(j.since,
+			(SELECT e.stopped_at FROM ended e)) AS stopped_at
+		FROM backfill.jobs j
+		WHERE j.state IN ('queued', 'running') AND j.started_at IS NOT NULL
+			AND EXISTS (SELECT FROM ended)
+		FOR NO KEY UPDATE SKIP LOCKED)
+	UPDATE backfill.jobs j SET since = w.now_at,
+		waited = backfill.add_waited(backfill.add_waited(j.waited,
+			backfill.waits_for(j.state, j.reason), j.since, w.stopped_at),
+			'stopped', w.stopped_at, w.now_at)
+	FROM w WHERE j.id = w.id
+$$;
+COMMENT ON FUNCTION backfill.end_stop() IS
+	'What start_all() does: the jobs that were started count the time since stop_all() as such.';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA backfill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION backfill.waits_for(text, text)
 	TO backfill_submit, backfill_daemon, pg_monitor;
+GRANT EXECUTE ON FUNCTION
+	backfill.add_waited(jsonb, text, timestamptz, timestamptz)
+	TO backfill_daemon;
 
 RESET ROLE;

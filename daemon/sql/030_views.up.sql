@@ -125,10 +125,11 @@ CROSS JOIN LATERAL (
 		WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
 		THEN 'daemon' ELSE backfill.waits_for(j.state, j.reason) END
 			AS waits_for,
-		CASE WHEN s.only_row AND j.state IN ('queued', 'running')
-		THEN s.stopped_at
-		WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
-		THEN d.lease_until ELSE j.since END AS since
+		greatest(j.since, CASE
+			WHEN s.only_row AND j.state IN ('queued', 'running')
+			THEN s.stopped_at
+			WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
+			THEN d.lease_until END) AS since
 ) w
 CROSS JOIN LATERAL (
 	SELECT w.waits_for, w.since,
@@ -264,13 +265,15 @@ COMMENT ON COLUMN backfill.progress.retry_sqlstate IS
 	'The SQLSTATE of the last of them; NULL: none, or it had none.';
 COMMENT ON COLUMN backfill.progress.retried_at IS 'When that was.';
 COMMENT ON COLUMN backfill.progress.waited IS
-	'For how long it has waited for what since it was started, until now, in milliseconds by the words of waits_for.';
+	'For how long it has waited for what since it was started, until now, in milliseconds by the words of waits_for, and failed: until it was tried again.';
 
 -- Thousands of jobs that ended may be kept: the right is asked once per role.
 CREATE OR REPLACE VIEW backfill.job_states WITH (security_barrier) AS
-WITH counted AS MATERIALIZED (SELECT j.state, j.run_as, count(*) AS jobs
+WITH counted AS MATERIALIZED (SELECT j.state, j.run_as, count(*) AS jobs,
+		min(j.submitted_at) AS oldest
 	FROM backfill.jobs j GROUP BY j.state, j.run_as)
-SELECT s.state, coalesce(sum(c.jobs), 0)::bigint AS jobs
+SELECT s.state, coalesce(sum(c.jobs), 0)::bigint AS jobs,
+	min(c.oldest) AS oldest_submitted_at
 FROM unnest('{queued,running,paused,succeeded,failed,cancelled}'::text[])
 	s(state)
 LEFT JOIN counted c ON c.state = s.state AND backfill.may_see(c.run_as)
@@ -280,6 +283,8 @@ COMMENT ON VIEW backfill.job_states IS
 	'How many jobs are in each state. Readable by pg_monitor and by who may steer the jobs.';
 COMMENT ON COLUMN backfill.job_states.state IS 'The state.';
 COMMENT ON COLUMN backfill.job_states.jobs IS 'Jobs in it; 0: none.';
+COMMENT ON COLUMN backfill.job_states.oldest_submitted_at IS
+	'When the oldest of them was submitted; NULL: none.';
 
 -- Anybody who may submit may queue thousands of jobs: the screens show those
 -- of which people want to know first.

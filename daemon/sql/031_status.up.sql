@@ -10,7 +10,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT (object - names) || coalesce((
 		SELECT jsonb_object_agg(n || '_seconds',
-			round(extract(epoch FROM (object ->> n)::interval), 3))
+			round(extract(epoch FROM (object ->> n)::interval)::numeric, 3))
 		FROM unnest(names) n), '{}')
 $$;
 COMMENT ON FUNCTION backfill.seconds(jsonb, text[]) IS
@@ -80,13 +80,13 @@ BEGIN
 				AND coalesce(p.waits_for, 'paced') = 'paced'),
 			'held', count(*) FILTER (WHERE p.state = 'running'
 				AND coalesce(p.waits_for, 'paced') <> 'paced'),
-			'failed_24h', count(*) FILTER (WHERE p.state = 'failed'),
-			'queued_oldest_seconds', round(extract(epoch FROM
-				clock_timestamp() - min(p.submitted_at)
-					FILTER (WHERE p.state = 'queued')), 3))
+			'failed_24h', count(*) FILTER (WHERE p.state = 'failed'))
 	INTO shown, counts FROM p;
-	SELECT jsonb_object_agg(n.state, n.jobs) || counts INTO counts
-	FROM backfill.job_states n;
+	SELECT jsonb_object_agg(n.state, n.jobs) || counts
+		|| jsonb_build_object('queued_oldest_seconds', round(extract(epoch
+			FROM clock_timestamp() - min(n.oldest_submitted_at)
+				FILTER (WHERE n.state = 'queued'))::numeric, 3))
+	INTO counts FROM backfill.job_states n;
 
 	RETURN jsonb_build_object(
 		'database', current_database(), 'at', clock_timestamp(),
@@ -106,7 +106,8 @@ BEGIN
 				'alive', d.stopped_at IS NULL
 					AND d.lease_until > clock_timestamp(),
 				'renewed_seconds_ago', round(extract(epoch FROM
-					clock_timestamp() - (d.lease_until - d.lease)), 3),
+					clock_timestamp() - (d.lease_until - d.lease))::numeric,
+					3),
 				'jobs', (SELECT count(*)
 					FROM jsonb_array_elements(shown) j
 					WHERE j ->> 'state' = 'running'
@@ -202,8 +203,8 @@ SELECT m.name, m.type, m.labels, m.value FROM (
 	FROM backfill.job_states s
 	UNION ALL
 	SELECT 'backfilld_queue_oldest_seconds', 'gauge', '{}', coalesce(
-		extract(epoch FROM clock_timestamp() - min(p.submitted_at)), 0)
-	FROM open p WHERE p.state = 'queued'
+		extract(epoch FROM clock_timestamp() - s.oldest_submitted_at), 0)
+	FROM backfill.job_states s WHERE s.state = 'queued'
 	UNION ALL
 	SELECT 'backfilld_stopped', 'gauge', '{}',
 		(SELECT count(*) FROM backfill.stop)
@@ -227,26 +228,36 @@ SELECT m.name, m.type, m.labels, m.value FROM (
 	SELECT 'backfilld_job_eta_seconds', 'gauge', o.labels,
 		extract(epoch FROM o.eta) FROM open o
 	UNION ALL
+	-- A statement of a schema kind may take hours.
 	SELECT 'backfilld_job_last_progress_timestamp_seconds', 'gauge',
-		o.labels, extract(epoch FROM o.saved_at) FROM open o
-	WHERE o.saved_at IS NOT NULL
+		o.labels, extract(epoch FROM coalesce(o.saved_at, o.started_at))
+	FROM open o
+	WHERE o.started_at IS NOT NULL AND NOT backfill.is_schema_kind(o.kind)
 	UNION ALL
 	SELECT 'backfilld_job_throttled', 'gauge',
 		o.labels || jsonb_build_object('reason', o.waits_for), 1 FROM open o
 	WHERE o.waits_for IS NOT NULL
 	UNION ALL
+	-- A counter does not fall. What goes to one of these two is known when
+	-- it is over: a daemon that was away may come back.
 	SELECT 'backfilld_job_throttled_seconds_total', 'counter',
-		o.labels || jsonb_build_object('reason', t.key),
-		t.value::text::double precision / 1000
-	FROM open o, LATERAL jsonb_each(o.waited) t
+		o.labels || jsonb_build_object('reason', t.key), t.value / 1000
+	FROM open o JOIN backfill.jobs j ON j.id = o.id, LATERAL (
+		SELECT w.key, CASE WHEN w.key IN ('daemon', 'stopped')
+			THEN (j.waited ->> w.key)::double precision
+			ELSE w.value::text::double precision END AS value
+		FROM jsonb_each(o.waited) w) t
+	WHERE t.value IS NOT NULL
 	UNION ALL
 	SELECT 'backfilld_throttle_utilization_ratio', 'gauge',
 		jsonb_build_object('signal', s.signal, 'target', s.target),
-		max(s.value / nullif(s.limit_value, 0)) FROM backfill.signals s
-	GROUP BY s.signal, s.target
+		CASE WHEN bool_and(s.value IS NOT NULL)
+			THEN max(s.value / nullif(s.limit_value, 0)) END
+	FROM backfill.signals s GROUP BY s.signal, s.target
 	UNION ALL
 	SELECT 'backfilld_replica_lag_seconds', 'gauge',
-		jsonb_build_object('replica', s.target), max(s.value)
+		jsonb_build_object('replica', s.target),
+		CASE WHEN bool_and(s.value IS NOT NULL) THEN max(s.value) END
 	FROM backfill.signals s WHERE s.signal = 'replication_lag'
 	GROUP BY s.target
 ) m;

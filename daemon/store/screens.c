@@ -82,11 +82,9 @@ struct pgc_request *screens_table(uint64_t timeout_ms)
 		" p.percent, p.rows_done, round(p.rows_per_second), p.eta,"
 		" pg_catalog.to_char(p.saved_at,"
 		"  'YYYY-MM-DD HH24:MI:SS TZ')"
-		" FROM backfill.progress p WHERE p.state IN"
-		"  ('queued', 'running', 'paused')"
-		" OR p.finished_at > now() - '1 day'::interval"
-		" ORDER BY p.finished_at DESC NULLS FIRST, p.id"
-		" LIMIT " MOST_ROWS,
+		" FROM backfill.progress p WHERE p.id = ANY (ARRAY("
+		"  SELECT s.id FROM backfill.shown_jobs s LIMIT " MOST_ROWS "))"
+		" ORDER BY p.finished_at DESC NULLS FIRST, p.id",
 		0, NULL);
 }
 
@@ -95,12 +93,14 @@ struct pgc_request *screens_history(uint64_t timeout_ms)
 	return look(timeout_ms,
 		"SELECT p.id, p.rows_per_second,"
 		" 1000 * extract(epoch FROM p.batch_time),"
-		" (SELECT max(s.value) FROM backfill.signals s"
+		/* One that is unknown is the worst. */
+		" (SELECT CASE WHEN bool_and(s.value IS NOT NULL)"
+		"  THEN max(s.value) END FROM backfill.signals s"
 		"  WHERE s.signal = 'replication_lag'), p.waits_for, p.name"
-		" FROM backfill.progress p"
-		" WHERE p.state IN ('queued', 'running', 'paused')"
-		" ORDER BY p.state <> 'running', p.id"
-		" LIMIT " MOST_HISTORIES,
+		" FROM backfill.progress p WHERE p.id = ANY (ARRAY("
+		"  SELECT s.id FROM backfill.shown_jobs s"
+		"  WHERE s.state IN ('queued', 'running', 'paused')"
+		"  LIMIT " MOST_HISTORIES "))",
 		0, NULL);
 }
 

@@ -17,8 +17,10 @@ static struct series {
 	int port;
 	char *name;
 	double value;
+	unsigned look; /* at which it was there last */
 } seen[SERIES];
 static size_t seen_count;
+static unsigned looks;
 
 static struct daemon *daemon_at(int number)
 {
@@ -76,6 +78,54 @@ static void note(int at, const char *name, double value)
 		fail_msg("%s went from %g to %g", name, seen[i].value, value);
 	}
 	seen[i].value = value;
+	seen[i].look = looks;
+}
+
+/* The label job_id of a series, with its length; NULL: it is of no job. */
+static const char *job_of(const char *name, int *length)
+{
+	const char *label = strstr(name, "job_id=\"");
+
+	if (label != NULL) {
+		*length = (int)strcspn(label + 8, "\"") + 9;
+	}
+	return label;
+}
+
+static int is_open(int at, const char *job, int length)
+{
+	for (size_t i = 0; i < seen_count; i++) {
+		const char *other;
+		int n = 0;
+
+		if (seen[i].port != at || seen[i].look != looks ||
+			strncmp(seen[i].name, "backfilld_job_rows_total{",
+				25) != 0) {
+			continue;
+		}
+		other = job_of(seen[i].name, &n);
+		if (n == length && strncmp(other, job, (size_t)n) == 0) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* A counter of a job goes with the job, and not before. */
+static void assert_none_is_gone(int at)
+{
+	for (size_t i = 0; i < seen_count; i++) {
+		const char *job;
+		int length = 0;
+
+		if (seen[i].port != at || seen[i].look == looks) {
+			continue;
+		}
+		job = job_of(seen[i].name, &length);
+		if (job != NULL && is_open(at, job, length)) {
+			fail_msg("%s is gone", seen[i].name);
+		}
+	}
 }
 
 /* Look at both, as often as it happens to be. */
@@ -89,6 +139,7 @@ static void look(void)
 		}
 		assert_int_equal(
 			http_get(ports[number], "/metrics", &reply), 200);
+		looks++;
 		rest = reply.body.data;
 		while ((line = strsep(&rest, "\n")) != NULL) {
 			if (line[0] != '#' && line[0] != '\0' &&
@@ -98,6 +149,7 @@ static void look(void)
 				note(ports[number], line, value);
 			}
 		}
+		assert_none_is_gone(ports[number]);
 	}
 }
 

@@ -107,29 +107,73 @@ static void test_clocks_add_up(void **state)
 		" FROM backfill.progress");
 }
 
-/* The clock of a daemon that is gone, and of stop_all(). */
-static void test_waits_of_the_whole(void **state)
+/* Its daemon was heard of last so long ago. */
+static void lose_daemon(const char *interval)
 {
+	sql_exec(shop,
+		"UPDATE backfill.daemons SET lease_until = clock_timestamp()"
+		" - interval '%s'",
+		interval);
+}
+
+static void take_over(void)
+{
+	sql_exec(shop,
+		"DO $$ DECLARE me bigint; BEGIN"
+		" me := backfill.register('db2', 4712, 'x', '30 s');"
+		" PERFORM FROM backfill.claim(me); END $$");
+}
+
+/* The clock of a daemon that is gone, until another has the job. */
+static void test_wait_for_a_daemon(void **state)
+{
+	static const char kept[] =
+		"SELECT waits_for IS NOT DISTINCT FROM %s"
+		" AND held_time BETWEEN '40s' AND '49s'"
+		" AND work_time BETWEEN '10s' AND '20s'"
+		" AND (waited->>'daemon')::int BETWEEN 40000 AND 49000"
+		" FROM backfill.progress";
+
 	(void)state;
 	submit("gone");
 	claim();
-	sql_exec(shop,
-		"UPDATE backfill.daemons SET lease_until = clock_timestamp()"
-		" - interval '40 s'");
+	lose_daemon("40 s");
 	age("50 s");
+	ASSERT_TRUE(shop, kept, "'daemon'");
+	take_over();
+	ASSERT_TRUE(shop, kept, "NULL");
+	/* A person's pause ends that wait, too. */
+	lose_daemon("70 s");
+	age("100 s");
+	sql_exec(app, "SELECT backfill.pause(1)");
 	ASSERT_TRUE(shop,
-		"SELECT waits_for = 'daemon' AND held_time BETWEEN '40s' AND"
-		" '49s' FROM backfill.progress");
-	sql_exec(shop, "SELECT backfill.stop_all('incident')");
-	ASSERT_TRUE(
-		shop, "SELECT waits_for = 'stopped' FROM backfill.progress");
+		"SELECT held_time BETWEEN '110s' AND '119s'"
+		" AND work_time BETWEEN '40s' AND '49s'"
+		" FROM backfill.progress");
+}
+
+/* A daemon that was away and came back had its job all the time. */
+static void test_daemon_that_comes_back(void **state)
+{
+	(void)state;
+	submit("away");
+	claim();
+	set_reason("'held: replay lag 9 s > 5 s'");
+	age("50 s");
+	lose_daemon("40 s");
+	ASSERT_TRUE(shop, "SELECT waits_for = 'daemon' FROM backfill.progress");
+	sql_exec(shop, "SELECT backfill.renew(1)");
+	ASSERT_TRUE(shop,
+		"SELECT waits_for = 'lag' AND NOT waited ? 'daemon'"
+		" AND (waited->>'lag')::int BETWEEN 50000 AND 59000"
+		" FROM backfill.progress");
 }
 
 /* What it waited for itself before is neither lost nor work. */
 static void test_waits_before_those_of_the_whole(void **state)
 {
 	static const char kept[] =
-		"SELECT waits_for = '%s' AND held_time BETWEEN '50s' AND '70s'"
+		"SELECT waits_for = '%s' AND held_time BETWEEN '50s' AND '59s'"
 		" AND work_time < '5s'"
 		" AND (waited->>'lag')::int BETWEEN %s"
 		" FROM backfill.progress";
@@ -139,14 +183,71 @@ static void test_waits_before_those_of_the_whole(void **state)
 	claim();
 	set_reason("'held: replay lag 9 s > 5 s'");
 	age("50 s");
-	ASSERT_TRUE(shop, kept, "lag", "50000 AND 70000");
+	ASSERT_TRUE(shop, kept, "lag", "50000 AND 59000");
+	lose_daemon("20 s");
+	ASSERT_TRUE(shop, kept, "daemon", "30000 AND 39000");
 	sql_exec(shop, "SELECT backfill.stop_all('incident')");
-	ASSERT_TRUE(shop, kept, "stopped", "50000 AND 70000");
-	sql_exec(shop, "SELECT backfill.start_all()");
+	ASSERT_TRUE(shop, kept, "stopped", "50000 AND 59000");
+}
+
+/* A row that somebody has locked does not keep all work stopped. */
+static void test_time_of_a_stop(void **state)
+{
+	(void)state;
+	submit("stopped");
+	claim();
+	set_reason("'held: replay lag 9 s > 5 s'");
+	sql_exec(shop, "SELECT backfill.stop_all('incident')");
+	age("50 s");
 	sql_exec(shop,
-		"UPDATE backfill.daemons SET lease_until = clock_timestamp()"
-		" - interval '20 s'");
-	ASSERT_TRUE(shop, kept, "daemon", "30000 AND 50000");
+		"UPDATE backfill.stop SET stopped_at = stopped_at - interval"
+		" '30 s'");
+	sql_exec(app, "BEGIN; UPDATE backfill.jobs SET priority = 1");
+	sql_exec(shop, "SET lock_timeout = '100ms'");
+	sql_exec(shop, "BEGIN; SELECT backfill.start_all()");
+	ASSERT_TRUE(shop,
+		"SELECT waits_for = 'lag' AND NOT waited ? 'stopped'"
+		" AND (waited->>'lag')::int BETWEEN 50000 AND 59000"
+		" FROM backfill.progress");
+	sql_exec(shop, "ROLLBACK; RESET lock_timeout");
+	sql_exec(app, "ROLLBACK");
+	/* Counters tell of a stop when it is over. */
+	ASSERT_TRUE(shop,
+		"SELECT array_agg(labels->>'reason') = '{lag}'"
+		" FROM backfill.metrics"
+		" WHERE name = 'backfilld_job_throttled_seconds_total'");
+	sql_exec(shop, "SELECT backfill.start_all()");
+	ASSERT_TRUE(shop,
+		"SELECT waits_for = 'lag' AND now() - since < '10s'"
+		" AND held_time BETWEEN '50s' AND '59s'"
+		" AND (waited->>'lag')::int BETWEEN 20000 AND 29000"
+		" AND (waited->>'stopped')::int BETWEEN 30000 AND 39000"
+		" FROM backfill.progress");
+	ASSERT_TRUE(shop,
+		"SELECT value BETWEEN 30 AND 39 FROM backfill.metrics"
+		" WHERE name = 'backfilld_job_throttled_seconds_total'"
+		" AND labels->>'reason' = 'stopped'");
+}
+
+static void test_time_as_failed_is_no_work(void **state)
+{
+	(void)state;
+	submit("fails");
+	claim();
+	sql_exec(shop,
+		"SELECT backfill.fail_job(1, 1, 1, '23514', 'no', NULL, NULL)");
+	age("10 h");
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET finished_at = finished_at"
+		" - interval '10 h'");
+	ASSERT_TRUE(shop,
+		"SELECT work_time < '10s' AND held_time = '0'"
+		" FROM backfill.progress");
+	sql_exec(app, "SELECT backfill.retry(1)");
+	ASSERT_TRUE(shop,
+		"SELECT work_time < '10s' AND held_time BETWEEN '10h' AND"
+		" '10h 10s' AND (waited->>'failed')::int >= 36000000"
+		" FROM backfill.progress");
 }
 
 /* Keys of a megabyte in a few jobs would be too much for every screen. */
@@ -226,6 +327,24 @@ static void test_many_jobs(void **state)
 		"SELECT count(DISTINCT labels->>'job_id') = 500"
 		" FROM backfill.metrics WHERE name ="
 		" 'backfilld_job_batches_total'");
+	/* JIT would take seconds, at each scrape. */
+	sql_exec(shop,
+		"DO $$ DECLARE plan json; BEGIN"
+		" EXECUTE 'EXPLAIN (FORMAT JSON) SELECT * FROM"
+		" backfill.metrics' INTO plan;"
+		" ASSERT plan::text NOT LIKE '%%JIT%%', plan; END $$");
+	assert_int_equal(CTL("status", "--short"), 0);
+	assert_has("\nand 701 more\n");
+	/* The oldest is among those that are left out. */
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET submitted_at = submitted_at"
+		" - interval '2 h' WHERE name = 'many1200'");
+	ASSERT_TRUE(shop,
+		"SELECT (s->'counts'->>'queued_oldest_seconds')::float > 7000"
+		" FROM backfill.status() s");
+	assert_int_equal(CTL("status"), 0);
+	assert_has(" queue 1200 (oldest 2h00m) ");
+	assert_has("\n\nand 701 more\n");
 }
 
 static void test_status_of_one(void **state)
@@ -278,11 +397,47 @@ static void test_metrics(void **state)
 	ASSERT_TRUE(shop,
 		"SELECT count(*) = 0 FROM backfill.metrics"
 		" WHERE labels ?| '{job,instance}'");
+	/* A lag that one daemon does not know is not that of another. */
+	sql_exec(shop,
+		"INSERT INTO backfill.samples (incarnation, signal, target, at,"
+		" value, limit_value, holding) VALUES"
+		" (1, 'replication_lag', 's', clock_timestamp(), 1, 5, false),"
+		" (backfill.register('db2', 4712, 'x', '30 s'),"
+		" 'replication_lag', 's', clock_timestamp(), NULL, 5, true)");
+	ASSERT_TRUE(shop,
+		"SELECT count(*) = 2 AND count(value) = 0 FROM backfill.metrics"
+		" WHERE labels->>'replica' = 's' OR labels->>'target' = 's'");
 	/* Of open jobs only. */
 	sql_exec(app, "SELECT backfill.cancel(1)");
 	ASSERT_TRUE(shop,
 		"SELECT count(*) = 0 FROM backfill.metrics"
 		" WHERE name LIKE 'backfilld_job\\_%%'");
+}
+
+/* A job that never commits its first batch is stalled, too. */
+static void test_last_progress(void **state)
+{
+	static const char last[] =
+		"SELECT count(*) = %d AND (count(*) = 0 OR"
+		" max(value) = (SELECT extract(epoch FROM coalesce(saved_at,"
+		" started_at)) FROM backfill.progress WHERE id = 1))"
+		" FROM backfill.metrics WHERE name ="
+		" 'backfilld_job_last_progress_timestamp_seconds'";
+
+	(void)state;
+	submit("young");
+	ASSERT_TRUE(shop, last, 0);
+	claim();
+	ASSERT_TRUE(shop, last, 1);
+	sql_exec(app, "SELECT backfill.cancel(1)");
+	sql_exec(app,
+		"INSERT INTO backfill.jobs (name, kind, target, object_name,"
+		" definition) VALUES ('step', 'add_column', 'users', 'b',"
+		" 'text')");
+	sql_exec(shop, "SELECT backfill.claim(1)");
+	ASSERT_TRUE(shop,
+		"SELECT state = 'running' FROM backfill.jobs WHERE id = 2");
+	ASSERT_TRUE(shop, last, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, empty_queue)
@@ -292,14 +447,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_kinds_of_reasons),
 		TEST(test_clocks_add_up),
-		TEST(test_waits_of_the_whole),
+		TEST(test_wait_for_a_daemon),
+		TEST(test_daemon_that_comes_back),
 		TEST(test_waits_before_those_of_the_whole),
+		TEST(test_time_of_a_stop),
+		TEST(test_time_as_failed_is_no_work),
 		TEST(test_long_keys_are_cut),
 		TEST(test_retries_are_counted),
 		TEST(test_status_of_all),
 		TEST(test_many_jobs),
 		TEST(test_status_of_one),
 		TEST(test_metrics),
+		TEST(test_last_progress),
 	};
 
 	return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
