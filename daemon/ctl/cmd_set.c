@@ -218,7 +218,10 @@ static int print_json(
 /* Who may see a job in the views may not steer it by that. */
 static int refuse_job(struct ctl *ctl, const PGresult *job)
 {
-	if (ctl_is_null(job, 0, "finished_at")) {
+	const char *state = ctl_value(job, 0, "state");
+
+	if (strcmp(state, "succeeded") != 0 &&
+		strcmp(state, "cancelled") != 0) {
 		return ctl_error(ctl, CTL_FAILED,
 			"Its run_as is a role that you may not become.", NULL,
 			"42501: job %s is not yours to change",
@@ -227,7 +230,7 @@ static int refuse_job(struct ctl *ctl, const PGresult *job)
 	return ctl_error(ctl, CTL_FAILED, NULL,
 		"Submit a new job to change the table again.",
 		"BF003: cannot set anything of job %s: it is %s",
-		ctl_value(job, 0, "id"), ctl_value(job, 0, "state"));
+		ctl_value(job, 0, "id"), state);
 }
 
 static int set(

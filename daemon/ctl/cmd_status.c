@@ -47,6 +47,9 @@ static void print_short(const struct screen *s)
 			count++;
 		}
 	}
+	if (ctl_screen_left_out(s) > 0) {
+		text_addf(&t, "and %zu more\n", ctl_screen_left_out(s));
+	}
 	fputs(count > 0 ? t.data : "no job is open\n", stdout);
 	text_close(&t);
 }

@@ -193,6 +193,10 @@ static void watch_lines(struct ctl *ctl, uint64_t ms, const sigset_t *during)
 		uint64_t now_ms = clock_boot_ms();
 		struct text t;
 
+		if (got_stop) {
+			got_stop = 0;
+			(void)raise(SIGSTOP);
+		}
 		if (asker_step(&a, now_ms, fds[0].revents != 0)) {
 			text_init(&t);
 			if (a.trouble != NULL) {

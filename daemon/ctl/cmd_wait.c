@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "ctl/ctl.h"
 #include "ctl/ctl_format.h"
-#include "rules/units.h"
 
 enum { POLL_MS = 200 };
 
@@ -63,10 +62,10 @@ static void tell_success(const PGresult *job)
 }
 
 /* Until the job ends, fails to be seen, or the time is over. */
-static int poll_job(struct ctl *ctl, const char *id, uint64_t began_ms,
-	uint64_t timeout_ms, int is_quiet)
+static int poll_job(
+	struct ctl *ctl, const char *id, uint64_t began_ms, int is_quiet)
 {
-	uint64_t elapsed;
+	uint64_t elapsed_ms, limit_ms = ctl->timeout_ms;
 	struct said said = { NULL };
 	PGresult *job;
 
@@ -82,8 +81,8 @@ static int poll_job(struct ctl *ctl, const char *id, uint64_t began_ms,
 			break;
 		}
 		tell_reason(&said, job);
-		elapsed = clock_boot_ms() - began_ms;
-		if (elapsed >= timeout_ms) {
+		elapsed_ms = clock_boot_ms() - began_ms;
+		if (elapsed_ms >= limit_ms) {
 			(void)ctl_error(ctl, CTL_FATAL,
 				ctl_value(job, 0, "reason"), NULL,
 				"job %s is still %s after %s", id, state,
@@ -91,39 +90,18 @@ static int poll_job(struct ctl *ctl, const char *id, uint64_t began_ms,
 			break;
 		}
 		PQclear(job);
-		ctl_pause(timeout_ms - elapsed < POLL_MS ? timeout_ms - elapsed
-							 : POLL_MS);
+		ctl_pause(limit_ms - elapsed_ms < POLL_MS
+				? limit_ms - elapsed_ms
+				: POLL_MS);
 	}
 	PQclear(job);
 	free(said.line);
 	return ctl->code;
 }
 
-static int parse_timeout(struct ctl *ctl, uint64_t *timeout_ms)
-{
-	const char *hint = NULL;
-	int64_t value = 0;
-
-	*timeout_ms = UINT64_MAX;
-	if (ctl->timeout == NULL) {
-		return CTL_OK;
-	}
-	if (units_parse_time_ms(ctl->timeout, &value, &hint) != 0) {
-		return ctl_error(ctl, CTL_FATAL, NULL, hint,
-			"invalid value for --timeout: \"%s\"", ctl->timeout);
-	}
-	*timeout_ms = (uint64_t)value;
-	return CTL_OK;
-}
-
 int ctl_wait_job(struct ctl *ctl, const char *id, int is_quiet)
 {
-	uint64_t timeout_ms;
-
-	if (parse_timeout(ctl, &timeout_ms) != CTL_OK) {
-		return ctl->code;
-	}
-	return poll_job(ctl, id, clock_boot_ms(), timeout_ms, is_quiet);
+	return poll_job(ctl, id, clock_boot_ms(), is_quiet);
 }
 
 /* The ids, all of them before the first wait: a name that is wrong is told at
@@ -145,19 +123,16 @@ static int find_ids(struct ctl *ctl, char **ids)
 /* A job that failed does not keep the others from being waited for. */
 int cmd_wait(struct ctl *ctl)
 {
-	uint64_t began_ms = clock_boot_ms(), timeout_ms;
+	uint64_t began_ms = clock_boot_ms();
 	int count = ctl->argument_count;
 	char **ids;
 
-	if (parse_timeout(ctl, &timeout_ms) != CTL_OK) {
-		return ctl->code;
-	}
 	ids = mem_new((size_t)count, sizeof *ids);
 	if (find_ids(ctl, ids) == CTL_OK) {
 		for (int i = 0; i < count &&
 			(ctl->code == CTL_OK || ctl->code == CTL_FAILED);
 			i++) {
-			(void)poll_job(ctl, ids[i], began_ms, timeout_ms, 0);
+			(void)poll_job(ctl, ids[i], began_ms, 0);
 		}
 	}
 	for (int i = 0; i < count; i++) {

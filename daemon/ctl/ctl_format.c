@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/utf8.h"
 #include "rules/units.h"
 
 static char *unknown(char *buffer)
@@ -143,52 +144,12 @@ void ctl_format_bar(struct text *t, double percent, size_t cells)
 	text_add(t, "]");
 }
 
-/* Bytes of the UTF-8 character at s, its code point in *point; 0 when there
- * is none (RFC 3629: no overlong form, no surrogate). */
-static size_t decode(const char *s, uint32_t *point)
-{
-	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	const unsigned char *b = (const unsigned char *)s;
-	size_t length;
-
-	if (b[0] < 0x80) {
-		*point = b[0];
-		return 1;
-	}
-	length = b[0] >= 0xf0 ? 4 : b[0] >= 0xe0 ? 3 : 2;
-	if (b[0] < 0xc0 || b[0] >= 0xf8) {
-		return 0;
-	}
-	*point = b[0] & (0x7fu >> length);
-	for (size_t i = 1; i < length; i++) {
-		if ((b[i] & 0xc0) != 0x80) {
-			return 0;
-		}
-		*point = *point << 6 | (b[i] & 0x3fu);
-	}
-	if (*point < lowest[length] || *point > 0x10ffff ||
-		(*point >= 0xd800 && *point <= 0xdfff)) {
-		return 0;
-	}
-	return length;
-}
-
-/* C1 controls act on terminals as their ESC forms do; the bidirectional
- * marks make a line read otherwise than it is written. */
-static int is_active(uint32_t point)
-{
-	return point < 0x20 || (point >= 0x7f && point <= 0x9f) ||
-		(point >= 0x2028 && point <= 0x202e) ||
-		(point >= 0x2066 && point <= 0x2069) || point == 0x200e ||
-		point == 0x200f || point == 0x61c || point == 0xfeff;
-}
-
 static void add_inert(struct text *t, const char *s, const char *line_end)
 {
 	uint32_t point = 0;
 
 	while (*s != '\0') {
-		size_t length = decode(s, &point);
+		size_t length = utf8_decode(s, strnlen(s, 4), &point);
 
 		if (length == 0) {
 			text_add(t, "?");
@@ -199,7 +160,7 @@ static void add_inert(struct text *t, const char *s, const char *line_end)
 			text_add(t, line_end);
 		} else if (*s == '\t' || *s == '\r') {
 			text_add(t, " ");
-		} else if (is_active(point)) {
+		} else if (utf8_is_control(point)) {
 			text_add(t, "?");
 		} else {
 			text_add_bytes(t, s, length);
@@ -220,12 +181,12 @@ void ctl_format_json(struct text *t, const char *json)
 	uint32_t point = 0;
 
 	while (*json != '\0') {
-		size_t length = decode(json, &point);
+		size_t length = utf8_decode(json, strnlen(json, 4), &point);
 
 		if (length == 0) {
 			text_add(t, "?");
 			length = 1;
-		} else if (*json == '\n' || !is_active(point)) {
+		} else if (*json == '\n' || !utf8_is_control(point)) {
 			text_add_bytes(t, json, length);
 		} else {
 			text_addf(t, "\\u%04x", (unsigned)point);

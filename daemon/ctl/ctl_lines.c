@@ -93,6 +93,10 @@ void lines_add(struct lines *l, struct text *t, const struct screen *s,
 			add_line(t, s, &s->jobs[i]);
 		}
 	}
+	if (is_due && ctl_screen_left_out(s) > 0) {
+		text_addf(t, "%s and %zu more\n", ctl_format_time(at, s->now),
+			ctl_screen_left_out(s));
+	}
 	if (is_due && t->length == before) {
 		text_addf(
 			t, "%s no job is open\n", ctl_format_time(at, s->now));

@@ -6,78 +6,75 @@
 
 #include "base/mem.h"
 
-#define EPOCH(what) "extract(epoch FROM " what ")"
-#define AGO(column) EPOCH("clock_timestamp() - " column)
+/* Of a state, how many jobs are not among those that are shown. */
+#define LEFT_OUT(state)                                                        \
+	"(SELECT n.jobs - count(h.id) AS left_out, n.oldest_submitted_at AS"   \
+	" oldest FROM backfill.job_states n LEFT JOIN backfill.shown_jobs h"   \
+	" ON h.state = n.state WHERE n.state = '" state "'"                    \
+	" GROUP BY n.jobs, n.oldest_submitted_at)"
 
-#define HEAD                                                                   \
-	"SELECT current_database() AS database, " EPOCH(                       \
-		"clock_timestamp()") " AS now_s, s.stopped_by, s.reason AS "   \
-				     "stop_reason, " AGO("s.stopped_at") " AS" \
-									 " st" \
-									 "opp" \
-									 "ed_" \
-									 "s"   \
-									 " FR" \
-									 "OM " \
-									 "(VA" \
-									 "LUE" \
-									 "S "  \
-									 "(1)" \
-									 ") "  \
-									 "one" \
-									 " LE" \
-									 "FT " \
-									 "JOI" \
-									 "N "  \
-									 "bac" \
-									 "kfi" \
-									 "ll." \
-									 "sto" \
-									 "p "  \
-									 "s "  \
-									 "ON " \
-									 "tru" \
-									 "e;"
+/* Times as seconds, of which C makes words. */
+static const char head_sql[] =
+	"SELECT current_database() AS database,"
+	" extract(epoch FROM clock_timestamp()) AS now_s,"
+	" s.stopped_by, s.reason AS stop_reason,"
+	" extract(epoch FROM clock_timestamp() - s.stopped_at) AS stopped_s,"
+	" q.left_out AS queued_left_out, p.left_out AS paused_left_out,"
+	" extract(epoch FROM clock_timestamp() - q.oldest) AS oldest_queued_s"
+	" FROM " LEFT_OUT("queued") " q JOIN " LEFT_OUT(
+		"paused") " p ON true"
+			  " LEFT JOIN backfill.stop s ON true;";
 
 /* Who is alive; when nobody is, who was last. */
-#define DAEMONS                                                                                                                             \
-	"SELECT d.host, d.pid, d.version, " AGO(                                                                                            \
-		"d.started_at") " AS up_s, " AGO("(d.lease_until - d.lease)") " AS heard_s,"                                                \
-									      " d.stopped_at IS NULL AND d.lease_until > clock_timestamp()" \
-									      " AS is_alive FROM backfill.daemons d"                        \
-									      " ORDER BY is_alive DESC, d.lease_until DESC LIMIT 100;"
+static const char daemons_sql[] =
+	"SELECT d.host, d.pid, d.version,"
+	" extract(epoch FROM clock_timestamp() - d.started_at) AS up_s,"
+	" extract(epoch FROM clock_timestamp() - (d.lease_until - d.lease))"
+	"  AS heard_s,"
+	" d.stopped_at IS NULL AND d.lease_until > clock_timestamp()"
+	"  AS is_alive"
+	" FROM backfill.daemons d"
+	" ORDER BY is_alive DESC, d.lease_until DESC LIMIT 100;";
 
-#define SIGNALS                                                                \
-	"SELECT DISTINCT ON (s.target) s.target, s.value, s.limit_value,"      \
-	" s.resume_value, " EPOCH("s.age") " AS age_s, s.holding"              \
-					   " FROM backfill.signals s WHERE "   \
-					   "s.signal = 'replication_lag'"      \
-					   " ORDER BY s.target, s.age;"
+static const char signals_sql[] =
+	"SELECT DISTINCT ON (s.target) s.target, s.value, s.limit_value,"
+	" s.resume_value, extract(epoch FROM s.age) AS age_s, s.holding"
+	" FROM backfill.signals s WHERE s.signal = 'replication_lag'"
+	" ORDER BY s.target, s.age;";
 
-/* How it came to run, unless that is long ago. */
-#define CAME_BY                                                                \
-	"(SELECT e.event FROM jsonb_to_recordset(backfill.job_events(p.id,"    \
-	" 20)) e(id bigint, at timestamptz, event text)"                       \
-	" WHERE p.state = 'running'"                                           \
-	" AND e.event IN ('submitted', 'taken_over', 'released', 'resume',"    \
-	" 'retry') AND e.at > now() - interval '1 hour'"                       \
-	" ORDER BY e.id DESC LIMIT 1)"
-
-#define JOBS                                                                                                                                                                                                                                                                                                                                                                                                                                      \
-	"SELECT p.*, backfill.is_schema_kind(p.kind) AS is_schema_kind,"                                                                                                                                                                                                                                                                                                                                                                          \
-	" nullif(" CAME_BY ", 'submitted') AS came_by, " EPOCH("p.eta") " AS "                                                                                                                                                                                                                                                                                                                                                                    \
-									"eta_"                                                                                                                                                                                                                                                                                                                                                                    \
-									"s,"                                                                                                                                                                                                                                                                                                                                                                      \
-									" " EPOCH("p.batch_time_p50") " AS batch_p50_s, " EPOCH("p.batch_time_p95") " AS batch_p95_s, " EPOCH("p.target_batch_time") " AS target_batch_s, " EPOCH("p.pause") " AS pause_s, " EPOCH("p.paced") " AS paced_s, " EPOCH("p.work_time") " AS work_s, " EPOCH("p.held_time") " AS held_s, " EPOCH("p.paused_time") " AS paused_s, " AGO("p.since") " AS since_s, " AGO( \
-										"p.saved_at") " AS saved_s, " AGO("p.submitted_at") " AS age_s, " AGO("p.retried_at") " AS retried_s, " EPOCH("coalesce(p.finished_at, clock_timestamp()) - p.started_at") " AS elapsed_s, " AGO("p.finished_at") " AS ended_s"                                                                                                                                   \
-																																				  " FROM backfill.progress p"                                                                                                                     \
-																																				  " WHERE p.finished_at IS NULL"                                                                                                                  \
-																																				  " OR p.finished_at > clock_timestamp() - interval '24 hours'"
+/* came_by: how it came to run, unless that is long ago. */
+static const char jobs_sql[] =
+	"SELECT p.*, backfill.is_schema_kind(p.kind) AS is_schema_kind,"
+	" nullif((SELECT e.event FROM jsonb_to_recordset("
+	"  backfill.job_events(p.id, 20)) e(id bigint, at timestamptz,"
+	"  event text) WHERE p.state = 'running' AND e.event IN"
+	"  ('submitted', 'taken_over', 'released', 'resume', 'retry')"
+	"  AND e.at > now() - interval '1 hour'"
+	"  ORDER BY e.id DESC LIMIT 1), 'submitted') AS came_by,"
+	" extract(epoch FROM p.eta) AS eta_s,"
+	" extract(epoch FROM p.batch_time_p50) AS batch_p50_s,"
+	" extract(epoch FROM p.batch_time_p95) AS batch_p95_s,"
+	" extract(epoch FROM p.target_batch_time) AS target_batch_s,"
+	" extract(epoch FROM p.pause) AS pause_s,"
+	" extract(epoch FROM p.paced) AS paced_s,"
+	" extract(epoch FROM p.work_time) AS work_s,"
+	" extract(epoch FROM p.held_time) AS held_s,"
+	" extract(epoch FROM p.paused_time) AS paused_s,"
+	" extract(epoch FROM t.now_at - p.since) AS since_s,"
+	" extract(epoch FROM t.now_at - p.saved_at) AS saved_s,"
+	" extract(epoch FROM t.now_at - p.submitted_at) AS age_s,"
+	" extract(epoch FROM t.now_at - p.retried_at) AS retried_s,"
+	" extract(epoch FROM coalesce(p.finished_at, t.now_at)"
+	"  - p.started_at) AS elapsed_s,"
+	" extract(epoch FROM t.now_at - p.finished_at) AS ended_s"
+	" FROM backfill.progress p, (SELECT clock_timestamp() AS now_at) t"
+	" WHERE p.id = ANY (ARRAY(SELECT s.id FROM backfill.shown_jobs s))";
 
 /* ---- asking */
 
 char *look_statements(PGconn *conn, const char *job)
 {
+	const char *column = job != NULL && ctl_is_id(job) ? "id" : "name";
 	struct text t;
 	char *literal = NULL;
 
@@ -88,14 +85,11 @@ char *look_statements(PGconn *conn, const char *job)
 		}
 	}
 	text_init(&t);
-	text_add(&t, ctl_session_sql);
-	text_add(&t, ";" HEAD DAEMONS SIGNALS JOBS);
+	text_addf(&t, "%s;%s%s%s%s", ctl_session_sql, head_sql, daemons_sql,
+		signals_sql, jobs_sql);
 	if (literal != NULL) {
-		text_addf(&t, " OR p.name = %s OR p.id::text = %s", literal,
-			literal);
-		text_addf(&t,
-			" ORDER BY (p.name = %s OR p.id::text = %s) DESC, p.id",
-			literal, literal);
+		text_addf(&t, " OR p.%s = %s ORDER BY p.%s = %s DESC, p.id",
+			column, literal, column, literal);
 	} else {
 		text_add(&t, " ORDER BY p.id");
 	}
@@ -148,6 +142,11 @@ static const char *text_of(const PGresult *r, int row, const char *column)
 	return ctl_is_null(r, row, column) ? NULL : ctl_value(r, row, column);
 }
 
+static size_t count_of(const PGresult *r, const char *column)
+{
+	return strtoul(ctl_value(r, 0, column), NULL, 10);
+}
+
 static void read_head(struct look *l, const PGresult *r, PGconn *conn)
 {
 	struct screen *s = &l->screen;
@@ -161,6 +160,9 @@ static void read_head(struct look *l, const PGresult *r, PGconn *conn)
 	s->stopped_by = text_of(r, 0, "stopped_by");
 	s->stop_reason = text_of(r, 0, "stop_reason");
 	s->stopped_s = ctl_number(r, 0, "stopped_s");
+	s->left_out[SCREEN_QUEUED] = count_of(r, "queued_left_out");
+	s->left_out[SCREEN_PAUSED] = count_of(r, "paused_left_out");
+	s->oldest_queued_s = ctl_number(r, 0, "oldest_queued_s");
 }
 
 static void read_daemons(struct look *l, const PGresult *r)

@@ -11,6 +11,7 @@
 #include "ctl/ctl_columns.h"
 #include "ctl/ctl_commands.h"
 #include "ctl/ctl_nearest.h"
+#include "rules/units.h"
 
 /* What getopt_long() returns: an option's or a column's number from here. */
 enum { OPTION_VALUE = 256, COLUMN_VALUE_FROM = 1024, MOST_OPTIONS = 96 };
@@ -263,6 +264,24 @@ static int check_count(
 		count == 0 ? command->name : ctl->arguments[count - 1]);
 }
 
+/* Before anything is done: it would be late to refuse it at the wait. */
+static int parse_timeout(struct ctl *ctl)
+{
+	const char *hint = NULL;
+	int64_t value = 0;
+
+	ctl->timeout_ms = UINT64_MAX;
+	if (ctl->timeout == NULL) {
+		return CTL_OK;
+	}
+	if (units_parse_time_ms(ctl->timeout, &value, &hint) != 0) {
+		return ctl_error(ctl, CTL_FATAL, NULL, hint,
+			"invalid value for --timeout: \"%s\"", ctl->timeout);
+	}
+	ctl->timeout_ms = (uint64_t)value;
+	return CTL_OK;
+}
+
 /* [DSN] COMMAND [ARGUMENT]...; wants_help: what is wrong does not matter. */
 static const struct ctl_command *parse_words(
 	struct ctl *ctl, char **words, int count, int wants_help)
@@ -301,6 +320,9 @@ static const struct ctl_command *parse_words(
 	ctl->argument_count = count - 1;
 	if (check_count(ctl, c, count - 1) != CTL_OK ||
 		refuse_foreign_option(ctl, c) != CTL_OK) {
+		return NULL;
+	}
+	if (parse_timeout(ctl) != CTL_OK) {
 		return NULL;
 	}
 	has_first = c->first == FIRST_JOB || c->first == FIRST_PLAN;

@@ -3,6 +3,7 @@
  * those that somebody who was woken up wants to see. */
 #include "ctl/ctl_screen.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,16 +143,30 @@ static size_t lines_wanted(size_t rest, size_t room)
 	return rest > most ? most : rest;
 }
 
+/* No card has less than a line, and there is one between two. */
+static size_t most_cards(size_t width, size_t room, size_t count)
+{
+	struct columns c;
+	size_t most;
+
+	init_columns(&c, width, count);
+	most = c.count * (room / 2 + 1);
+	close_columns(&c);
+	return most < count ? most : count;
+}
+
 /* As many cards as leave room for the lines of the others. */
 static size_t fit_cards(const struct screen *s,
 	const struct screen_job *const *jobs, size_t count, size_t width,
 	size_t room)
 {
-	size_t cards = count;
+	size_t cards = most_cards(width, room, count);
+	size_t left_out = ctl_screen_left_out(s);
 
 	for (; cards > 0; cards--) {
-		size_t rest = lines_wanted(count - cards, room), height;
+		size_t rest = lines_wanted(count - cards + left_out, room);
 		struct columns c;
+		size_t height;
 
 		init_columns(&c, width, cards);
 		place(&c, s, jobs, cards);
@@ -164,10 +179,13 @@ static size_t fit_cards(const struct screen *s,
 	return cards;
 }
 
+/* left_out: of how many others nothing is known. */
 static void add_lines(struct block *out, const struct screen_job *const *jobs,
-	size_t count, size_t room)
+	size_t count, size_t left_out, size_t room)
 {
-	size_t shown = count <= room ? count : room > 0 ? room - 1 : 0;
+	size_t shown = count + (left_out > 0) <= room ? count
+		: room > 0			      ? room - 1
+						      : 0;
 	size_t names = 0;
 	struct text t;
 
@@ -179,9 +197,9 @@ static void add_lines(struct block *out, const struct screen_job *const *jobs,
 	for (size_t i = 0; i < shown; i++) {
 		ctl_screen_line(out, jobs[i], names);
 	}
-	if (shown < count && room > 0) {
+	if (shown < count + left_out && room > 0) {
 		text_init(&t);
-		text_addf(&t, "and %zu more", count - shown);
+		text_addf(&t, "and %zu more", count + left_out - shown);
 		block_line(out, t.data);
 		text_close(&t);
 	}
@@ -189,7 +207,8 @@ static void add_lines(struct block *out, const struct screen_job *const *jobs,
 
 static void add_jobs(struct block *out, const struct screen *s, size_t height)
 {
-	size_t count, cards, head = out->count;
+	size_t count, cards, head = out->count, room;
+	size_t left_out = ctl_screen_left_out(s);
 	const struct screen_job **jobs = choose(s, &count);
 	struct columns c;
 
@@ -211,10 +230,11 @@ static void add_jobs(struct block *out, const struct screen *s, size_t height)
 		block_line(out, "");
 		add_columns(out, &c);
 	}
-	if (cards < count) {
+	if (cards < count || left_out > 0) {
 		block_line(out, "");
-		add_lines(out, jobs + cards, count - cards,
-			height > out->count ? height - out->count : 0);
+		room = height > out->count ? height - out->count : 0;
+		add_lines(out, jobs + cards, count - cards, left_out,
+			height > 0 ? room : SIZE_MAX);
 	}
 	close_columns(&c);
 	free(jobs);

@@ -11,12 +11,22 @@ enum { GAP = 3, DAY_S = 86400 };
 
 size_t ctl_screen_count(const struct screen *s, enum screen_state state)
 {
-	size_t count = 0;
+	size_t count = s->left_out[state];
 
 	for (size_t i = 0; i < s->job_count; i++) {
 		/* The one that is asked for may have ended long ago. */
 		count += s->jobs[i].state == state &&
 			!(s->jobs[i].ended_s > DAY_S);
+	}
+	return count;
+}
+
+size_t ctl_screen_left_out(const struct screen *s)
+{
+	size_t count = 0;
+
+	for (int i = 0; i < SCREEN_STATES && s->job == NULL; i++) {
+		count += s->left_out[i];
 	}
 	return count;
 }
@@ -67,7 +77,7 @@ static void add_daemon(struct text *t, const struct screen *s, int is_brief)
 
 static double oldest_queued(const struct screen *s)
 {
-	double oldest = 0;
+	double oldest = fmax(0, s->oldest_queued_s);
 
 	for (size_t i = 0; i < s->job_count; i++) {
 		if (s->jobs[i].state == SCREEN_QUEUED) {

@@ -13,11 +13,13 @@
 #include "ctl/ctl.h"
 
 /* A name that we did not qualify must not be found in a schema of somebody
- * else's; no command waits long for a lock that somebody forgot. */
+ * else's; no command waits long for a lock that somebody forgot; to compile a
+ * view takes seconds, and it is read in milliseconds. */
 const char ctl_session_sql[] =
 	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
 	" pg_catalog.set_config('client_min_messages', 'warning', false),"
 	" pg_catalog.set_config('lock_timeout', '10s', false),"
+	" pg_catalog.set_config('jit', 'off', false),"
 	" pg_catalog.set_config('datestyle', 'ISO', false),"
 	" pg_catalog.set_config('intervalstyle', 'postgres', false)";
 
@@ -28,16 +30,15 @@ const char ctl_session_sql[] =
 	" format('GRANT backfill_submit TO %I;', current_user) AS mend"        \
 	" FROM pg_namespace WHERE nspname = 'backfill'"
 
-#define FIND_JOB                                                               \
-	"SELECT * FROM backfill.progress p WHERE p.name = $1"                  \
-	" OR p.id::text = $1"
+#define FIND_JOB "SELECT * FROM backfill.progress p WHERE "
 
 #define DEPENDENT_OBJECTS "2BP01" /* dependent_objects_still_exist */
 #define NO_PRIVILEGE "42501"	  /* insufficient_privilege */
 #define NO_LOCK "55P03"		  /* lock_not_available */
 #define NO_JOB "BF002"
 
-enum { PASSWORD_BYTES = 1024 };
+/* Digits that surely fit into bigint. */
+enum { PASSWORD_BYTES = 1024, MOST_DIGITS = 18 };
 
 /* From the terminal, as psql: standard input may be something else. A
  * terminal gives a line per read(2). */
@@ -306,10 +307,20 @@ int ctl_need_schema(struct ctl *ctl)
 	return ctl->code;
 }
 
+int ctl_is_id(const char *job)
+{
+	size_t digits = strspn(job, "0123456789");
+
+	return digits > 0 && digits <= MOST_DIGITS && job[digits] == '\0';
+}
+
 PGresult *ctl_find_job(struct ctl *ctl, const char *job)
 {
 	const char *const values[] = { job };
-	PGresult *result = ctl_query(ctl, FIND_JOB, 1, values);
+	PGresult *result = ctl_query(ctl,
+		ctl_is_id(job) ? FIND_JOB "p.id = $1::bigint"
+			       : FIND_JOB "p.name = $1",
+		1, values);
 
 	if (result != NULL && PQntuples(result) == 0) {
 		(void)ctl_error(ctl, CTL_FAILED,

@@ -55,6 +55,7 @@ struct ctl {
 	const char *connect_timeout; /* seconds; NULL: libpq's */
 	int options;		     /* CTL_PRINT | … */
 	const char *timeout;
+	uint64_t timeout_ms;	   /* the same; UINT64_MAX: it is not given */
 	const char *watch;	   /* interval of --watch; NULL: the default */
 	const char *since, *limit; /* of events */
 	const char *config;	   /* of check, as the next three */
@@ -119,6 +120,9 @@ double ctl_number(const PGresult *result, int row, const char *column);
 
 /* Refuse when the schema is not there. Returns a CTL code. */
 int ctl_need_schema(struct ctl *ctl);
+
+/* Whether it is an id: a name has a letter. Each is a question to an index. */
+int ctl_is_id(const char *job);
 
 /* The row of backfill.progress for an id or name; not found is printed as
  * BF002. NULL: failed, ctl->code is set. */

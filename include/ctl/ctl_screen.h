@@ -49,8 +49,8 @@ struct screen_signal {
 	int is_holding;
 };
 
-/* Jobs that are open or ended in the last 24 hours; of those that are asked
- * for there are cards, the others are counted. */
+/* Jobs that are open or ended in the last 24 hours, as shown_jobs has them; of
+ * those that are asked for there are cards, the others are counted. */
 struct screen {
 	double now; /* since the epoch */
 	const char *database, *host, *port;
@@ -62,6 +62,8 @@ struct screen {
 	size_t signal_count;
 	const struct screen_job *jobs;
 	size_t job_count;
+	size_t left_out[SCREEN_STATES]; /* not among the jobs */
+	double oldest_queued_s;		/* of all; 0 or NAN: by the jobs */
 	const char *job; /* id of the one that is asked for; NULL: all */
 };
 
@@ -75,8 +77,11 @@ void ctl_screen_draw(struct block *out, const struct screen *s, size_t height,
 /* Whether the job belongs to the screen, or is only counted. */
 int ctl_screen_has(const struct screen *s, const struct screen_job *j);
 
-/* Of how many jobs that state is. */
+/* Of how many jobs that state is, with those that are left out. */
 size_t ctl_screen_count(const struct screen *s, enum screen_state state);
+
+/* How many are left out and belong to the screen. */
+size_t ctl_screen_left_out(const struct screen *s);
 
 /* How many daemons are alive. */
 size_t ctl_screen_alive(const struct screen *s);

@@ -104,6 +104,11 @@ static void test_whose_job_it_is(void **state)
 	sql_exec(shop, "UPDATE backfill.jobs SET state = 'failed'");
 	assert_int_equal(CTL("-U", "app", "set", "one", "batch_rows=1"), 0);
 	assert_has("\nbatch_rows takes effect when the job is tried again\n");
+	/* It may be set, if not by everybody. */
+	sql_exec(shop, "GRANT pg_monitor TO steward");
+	assert_int_equal(CTL("-U", "steward", "set", "one", "batch_rows=1"), 3);
+	sql_exec(shop, "REVOKE pg_monitor FROM steward");
+	assert_has("42501: job 1 is not yours to change\n");
 }
 
 int main(void)

@@ -127,6 +127,23 @@ static void test_submit_a_step(void **state)
 		"users_old");
 }
 
+/* No job stays of a command line that is wrong. */
+static void test_a_wrong_timeout(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		CTL("-U", "app", "submit", "--target=users", "--set=a = 'x'",
+			"--where=a IS NULL", "--timeout=5x"),
+		1);
+	assert_has("error: invalid value for --timeout: \"5x\"\n");
+	assert_int_equal(
+		CTL("-U", "app", "explain", "--target=users", "--set=a = 'x'",
+			"--where=a IS NULL", "--timeout=5x"),
+		1);
+	assert_has("error: invalid value for --timeout: \"5x\"\n");
+	assert_true(sql_true(shop, "SELECT count(*) = 0 FROM backfill.jobs"));
+}
+
 /* The clauses mean what they mean to the submitter, not to backfillctl. */
 static void test_the_submitter_s_own_session(void **state)
 {
@@ -391,6 +408,7 @@ int main(void)
 		TEST(test_words_are_the_server_s),
 		TEST(test_submit_with_every_option),
 		TEST(test_submit_a_step),
+		TEST(test_a_wrong_timeout),
 		TEST(test_the_submitter_s_own_session),
 		TEST(test_the_same_again),
 		TEST(test_another_of_the_name),

@@ -278,6 +278,20 @@ echo one" Enter
 
 # ---- without a terminal
 
+lines_can_be_stopped() {
+	local pid
+
+	"${as[@]}" "$pair/bin/backfillctl" -h "$pair/s" -U app -d shop \
+		status --watch >"$scratch/stopped" &
+	pid=$!
+	wait_for $WAIT grep -q ' #' "$scratch/stopped"
+	kill -TSTP "$pid"
+	wait_for $WAIT grep -q '^State:.T' "/proc/$pid/status"
+	kill -CONT "$pid"
+	kill -TERM "$pid"
+	not wait "$pid"
+}
+
 lines_end_with_the_job() {
 	local rc=0
 
@@ -346,7 +360,7 @@ scenes=(running held_by_a_paused_standby resumed_and_taken_over
 for scene in "${scenes[@]}" a_resize_draws_at_once \
 	q_leaves_the_terminal_as_it_was ctrl_c_leaves_the_terminal_as_it_was \
 	a_kill_leaves_the_terminal_as_it_was colours_are_for_terminals \
-	lines_end_with_the_job other_forms \
+	lines_end_with_the_job lines_can_be_stopped other_forms \
 	a_restart_of_the_server_is_survived; do
 	run_test "$scene"
 done

@@ -220,6 +220,39 @@ static void test_the_most_interesting_come_first(void **state)
 	}
 }
 
+/* Anybody may queue thousands: a draw must not take longer for each. */
+static void test_thousands_of_jobs(void **state)
+{
+	enum { JOBS = 20000 };
+	struct screen_job *jobs = test_calloc(JOBS, sizeof *jobs);
+	struct screen s = screen_of(jobs, JOBS);
+
+	(void)state;
+	for (size_t i = 0; i < JOBS; i++) {
+		jobs[i] = queued_job();
+	}
+	assert_drawn_has(&s, 80, 24, "\nand 19989 more\n");
+	assert_drawn_has(&s, 200, 60, " more\n");
+	test_free(jobs);
+}
+
+/* What the server did not tell of is counted. */
+static void test_jobs_left_out(void **state)
+{
+	struct screen_job jobs[] = { running_job(), queued_job() };
+	struct screen s = screen_of(jobs, 2);
+
+	(void)state;
+	s.left_out[SCREEN_QUEUED] = 700;
+	s.left_out[SCREEN_PAUSED] = 3;
+	s.oldest_queued_s = 7200;
+	assert_drawn_has(&s, 80, 0, " pause 3 queue 701 (oldest 2h00m) ");
+	assert_drawn_has(&s, 80, 0, "\n\nand 703 more\n");
+	assert_drawn_has(&s, 80, 14, "\nand 703 more\n");
+	s.job = "42";
+	assert_drawn_lacks(&s, 80, 0, "more");
+}
+
 static void test_one_job(void **state)
 {
 	struct screen_job jobs[] = { running_job(), failed_job() };
@@ -336,6 +369,8 @@ int main(void)
 		cmocka_unit_test(test_at_40),
 		cmocka_unit_test(test_at_120_and_200),
 		cmocka_unit_test(test_the_most_interesting_come_first),
+		cmocka_unit_test(test_thousands_of_jobs),
+		cmocka_unit_test(test_jobs_left_out),
 		cmocka_unit_test(test_one_job),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_daemons_and_standbys),
