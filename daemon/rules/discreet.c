@@ -25,21 +25,39 @@ static int is_apostrophe(const char *text, const char *at)
 		(at[2] == ' ' || at[2] == '\0');
 }
 
+/* What ends elsewhere than at the next quote, and what may hold one. */
+static int is_beyond_reading(const char *at, int is_literal)
+{
+	if (is_literal) {
+		return *at == '\\';
+	}
+	return *at == '$' || strncmp(at, "--", 2) == 0 ||
+		strncmp(at, "/*", 2) == 0 ||
+		(*at == '"' && strchr(at + 1, '"') == NULL);
+}
+
 /* A literal whose end was cut off is one, too. */
 void discreet_add_sql(struct text *out, const char *sql)
 {
 	int is_literal = 0;
 
 	for (const char *at = sql; *at != '\0'; at++) {
-		if (*at == '$' && !is_literal) {
-			text_add(out, "$...");
+		size_t length = 1;
+
+		if (is_beyond_reading(at, is_literal)) {
+			text_add(out, *at == '$' ? "$" : "");
+			text_add(out, is_literal ? "" : "...");
 			return;
 		}
 		if (*at == '\'' && (is_literal || !is_apostrophe(sql, at))) {
 			is_literal = !is_literal;
 			text_add(out, is_literal ? "'..." : "'");
 		} else if (!is_literal) {
-			text_add_bytes(out, at, 1);
+			if (*at == '"') {
+				length += strcspn(at + 1, "\"") + 1;
+			}
+			text_add_bytes(out, at, length);
+			at += length - 1;
 		}
 	}
 }

@@ -1,6 +1,6 @@
 /* log.h: one line per decision on standard error, worded
  * "fact -> decision". Never a conninfo, a row value or a server's DETAIL:
- * it prints failing rows; see also sqlstate_text(). A line is one line,
+ * it prints failing rows; see also rules/discreet.h. A line is one line,
  * whatever names hold: what acts on a terminal is replaced.
  *
  * Lines of a kind that come too often are left out and counted

@@ -14,7 +14,8 @@ struct run;
  * others name objects, roles and limits. */
 int discreet_is_message_quoting(const char *sqlstate);
 
-/* SQL without what stands in its literals: '…', and the rest from a $ on. */
+/* SQL, or a message with SQL in it, without what stands in its literals: '…';
+ * and without the rest from a $, a comment, or a backslash in a literal on. */
 void discreet_add_sql(struct text *out, const char *sql);
 
 /* "23505: duplicate key …"; or of an error that may quote its SQLSTATE and

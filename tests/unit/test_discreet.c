@@ -28,6 +28,14 @@ static void test_literals_are_left_out(void **state)
 	check_sql("DO $$ a $$", "DO $...");
 	check_sql("'costs $5' x", "'...' x");
 	check_sql("the table's key", "the table's key");
+	/* Quotes that begin no literal, and what ends elsewhere. */
+	check_sql("ALTER TABLE \"o'brien\" SET DEFAULT 'secret' \"a'\"\"b\" c",
+		"ALTER TABLE \"o'brien\" SET DEFAULT '...' \"a'\"\"b\" c");
+	check_sql("a 5\" pipe 'secret'", "a 5...");
+	check_sql("a -- don't\n'secret'", "a ...");
+	check_sql("a /* don't */ 'secret'", "a ...");
+	check_sql("E'\\'' || 'secret'", "E'...");
+	check_sql("a - b / c", "a - b / c");
 	check_sql("", "");
 }
 
