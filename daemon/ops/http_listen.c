@@ -105,6 +105,15 @@ static int is_of_the_client(int code)
 		code == EPROTO;
 }
 
+static void refuse_clients(struct http *h, const char *why)
+{
+	log_warning("http: a client could not be accepted: %s -> again in %d s",
+		why, HTTP_RETRY_MS / 1000);
+	h->is_starved = 1;
+	set_accepting(h, 0);
+	retry_later(h);
+}
+
 /* One at a time: the poll comes again while others wait. */
 static void on_client(uv_poll_t *poll, int status, int events)
 {
@@ -116,8 +125,12 @@ static void on_client(uv_poll_t *poll, int status, int events)
 	int buffer = SEND_BYTES;
 	int fd;
 
-	(void)status;
 	(void)events;
+	if (status < 0) {
+		/* libuv has stopped the poll. */
+		refuse_clients(h, uv_strerror(status));
+		return;
+	}
 	memset(&from, 0, sizeof from);
 	fd = accept4(l->fd, (struct sockaddr *)&from, &length,
 		SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -126,12 +139,7 @@ static void on_client(uv_poll_t *poll, int status, int events)
 			fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
 		http_take(h, fd, (struct sockaddr *)&from, length);
 	} else if (!is_of_the_client(errno)) {
-		log_warning("http: a client could not be accepted: %s -> again"
-			    " in %d s",
-			strerror(errno), HTTP_RETRY_MS / 1000);
-		h->is_starved = 1;
-		set_accepting(h, 0);
-		retry_later(h);
+		refuse_clients(h, strerror(errno));
 		return;
 	}
 	http_listen_room(h);
