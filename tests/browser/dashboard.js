@@ -123,7 +123,7 @@ tests.running_job_is_listed = async () => {
 	};
 	assert.ok(await shown_is_between());
 	assert.match(await job.innerText(), /public\.orders/);
-	assert.match(await job.innerText(), /\d+ 5min/);
+	assert.match(await job.innerText(), /\d[\d.]*k? 5min/);
 	assert.match(await job.innerText(), /to 300000/);
 	assert.match(await page.locator(".tile").first().innerText(),
 		/Running\s+1/);

@@ -69,6 +69,27 @@ static inline void http_submit_at_gate(const char *name)
 	gate_wait(name);
 }
 
+/* From now on status() takes a minute, up to http_quick_looks(). */
+static inline void http_slow_looks(void)
+{
+	sql_exec(shop.db,
+		"CREATE FUNCTION slow(bigint, integer) RETURNS jsonb LANGUAGE"
+		" sql AS 'SELECT to_jsonb(pg_sleep(60)::text)';"
+		"ALTER FUNCTION backfill.job_events(bigint, integer) RENAME TO"
+		" quick_events;"
+		"ALTER FUNCTION slow(bigint, integer) SET SCHEMA backfill;"
+		"ALTER FUNCTION backfill.slow(bigint, integer) RENAME TO"
+		" job_events");
+}
+
+static inline void http_quick_looks(void)
+{
+	sql_exec(shop.db,
+		"DROP FUNCTION backfill.job_events(bigint, integer);"
+		"ALTER FUNCTION backfill.quick_events(bigint, integer)"
+		" RENAME TO job_events");
+}
+
 static inline void assert_has(const char *text, const char *part)
 {
 	if (strstr(text, part) == NULL) {

@@ -226,20 +226,26 @@ static void test_file_is_not_removed(void **state)
 static void test_stop_with_clients(void **state)
 {
 	int fds[4];
+	char byte;
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
 		fds[i] = http_open(port);
 	}
 	http_say(fds[1], "GET /healthz HT");
-	sql_exec(shop.db, "BEGIN; LOCK TABLE backfill.stop");
+	http_slow_looks();
 	http_say(
 		fds[2], "GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
-	sql_wait(shop.app, 30,
-		"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)");
+	/* Up to 2 s, when the look is given up. */
+	sql_wait(shop.db, 30,
+		"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE"
+		" application_name = 'backfilld looks' AND state = 'active'"
+		" AND wait_event = 'PgSleep')");
 	http_say(fds[3], "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
 	assert_int_equal(daemon_stop(shop.daemon), 0);
-	sql_exec(shop.db, "ROLLBACK");
+	http_quick_looks();
+	/* It was still waiting. */
+	assert_true(read(fds[2], &byte, 1) <= 0);
 	assert_has_not(daemon_log(shop.daemon), "a handle was left open");
 	for (size_t i = 0; i < 4; i++) {
 		close(fds[i]);

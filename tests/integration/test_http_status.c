@@ -298,8 +298,6 @@ static void test_database_down(void **state)
 	http_wait(port, "/status.json", 200, "\"trouble\":null", &reply);
 }
 
-/* A look that takes too long is ended by the server; nobody waits so long for
- * it, and the heartbeat goes on. */
 /* A look that takes long, or waits, is given up; and meanwhile the control
  * connection has nothing to do with it. */
 static void test_slow_database(void **state)
@@ -308,14 +306,7 @@ static void test_slow_database(void **state)
 
 	(void)state;
 	http_wait(port, "/status.json", 200, "\"status\":{", &reply);
-	sql_exec(shop.db,
-		"CREATE FUNCTION slow(bigint, integer) RETURNS jsonb LANGUAGE"
-		" sql AS 'SELECT to_jsonb(pg_sleep(60)::text)';"
-		"ALTER FUNCTION backfill.job_events(bigint, integer) RENAME TO"
-		" quick_events;"
-		"ALTER FUNCTION slow(bigint, integer) SET SCHEMA backfill;"
-		"ALTER FUNCTION backfill.slow(bigint, integer) RENAME TO"
-		" job_events");
+	http_slow_looks();
 	begun = wait_now_ms();
 	http_wait(port, "/status.json", 200, "\"trouble\":\"", &reply);
 	assert_at("databases,0,status,database", "shop");
@@ -324,10 +315,7 @@ static void test_slow_database(void **state)
 	assert_true(wait_now_ms() - begun < 20000);
 	assert_true(lines_with("] backfilld looks backfilld@shop 57014 ") > 0);
 	assert_int_equal(lines_with("] backfilld backfilld@shop 57014 "), 0);
-	sql_exec(shop.db,
-		"DROP FUNCTION backfill.job_events(bigint, integer);"
-		"ALTER FUNCTION backfill.quick_events(bigint, integer)"
-		" RENAME TO job_events");
+	http_quick_looks();
 	http_wait(port, "/status.json", 200, "\"trouble\":null", &reply);
 	assert_has_not(daemon_log(shop.daemon), "connect again");
 }
