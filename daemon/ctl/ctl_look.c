@@ -6,24 +6,20 @@
 
 #include "base/mem.h"
 
-/* Of a state, how many jobs are not among those that are shown. */
-#define LEFT_OUT(state)                                                        \
-	"(SELECT n.jobs - count(h.id) AS left_out, n.oldest_submitted_at AS"   \
-	" oldest FROM backfill.job_states n LEFT JOIN backfill.shown_jobs h"   \
-	" ON h.state = n.state WHERE n.state = '" state "'"                    \
-	" GROUP BY n.jobs, n.oldest_submitted_at)"
-
 /* Times as seconds, of which C makes words. */
 static const char head_sql[] =
 	"SELECT current_database() AS database,"
 	" extract(epoch FROM clock_timestamp()) AS now_s,"
 	" s.stopped_by, s.reason AS stop_reason,"
 	" extract(epoch FROM clock_timestamp() - s.stopped_at) AS stopped_s,"
-	" q.left_out AS queued_left_out, p.left_out AS paused_left_out,"
-	" extract(epoch FROM clock_timestamp() - q.oldest) AS oldest_queued_s"
-	" FROM " LEFT_OUT("queued") " q JOIN " LEFT_OUT(
-		"paused") " p ON true"
-			  " LEFT JOIN backfill.stop s ON true;";
+	" n.queued, n.paused, n.failed,"
+	" extract(epoch FROM clock_timestamp() - n.oldest) AS oldest_queued_s"
+	" FROM (SELECT sum(n.jobs) FILTER (WHERE n.state = 'queued') AS queued,"
+	"  sum(n.jobs) FILTER (WHERE n.state = 'paused') AS paused,"
+	"  sum(n.recent_jobs) FILTER (WHERE n.state = 'failed') AS failed,"
+	"  min(n.oldest_submitted_at) FILTER (WHERE n.state = 'queued')"
+	"  AS oldest FROM backfill.job_states n) n"
+	" LEFT JOIN backfill.stop s ON true;";
 
 /* Who is alive; when nobody is, who was last. */
 static const char daemons_sql[] =
@@ -142,11 +138,6 @@ static const char *text_of(const PGresult *r, int row, const char *column)
 	return ctl_is_null(r, row, column) ? NULL : ctl_value(r, row, column);
 }
 
-static size_t count_of(const PGresult *r, const char *column)
-{
-	return strtoul(ctl_value(r, 0, column), NULL, 10);
-}
-
 static void read_head(struct look *l, const PGresult *r, PGconn *conn)
 {
 	struct screen *s = &l->screen;
@@ -160,8 +151,6 @@ static void read_head(struct look *l, const PGresult *r, PGconn *conn)
 	s->stopped_by = text_of(r, 0, "stopped_by");
 	s->stop_reason = text_of(r, 0, "stop_reason");
 	s->stopped_s = ctl_number(r, 0, "stopped_s");
-	s->left_out[SCREEN_QUEUED] = count_of(r, "queued_left_out");
-	s->left_out[SCREEN_PAUSED] = count_of(r, "paused_left_out");
 	s->oldest_queued_s = ctl_number(r, 0, "oldest_queued_s");
 }
 
@@ -321,6 +310,27 @@ static void read_jobs(struct look *l, const PGresult *r)
 	l->screen.job_count = count;
 }
 
+/* Counted are all of them, and told of at most 500. */
+static void read_left_out(struct screen *s, const PGresult *head)
+{
+	static const struct {
+		const char *column;
+		enum screen_state state;
+	} counts[] = {
+		{ "queued", SCREEN_QUEUED },
+		{ "paused", SCREEN_PAUSED },
+		{ "failed", SCREEN_FAILED },
+	};
+
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+		size_t told = ctl_screen_count(s, counts[i].state);
+		size_t all =
+			strtoul(ctl_value(head, 0, counts[i].column), NULL, 10);
+
+		s->left_out[counts[i].state] = all > told ? all - told : 0;
+	}
+}
+
 int look_finish(struct look *l, PGconn *conn, int has_job)
 {
 	if (l->error == NULL && l->count < LOOK_RESULTS) {
@@ -333,6 +343,7 @@ int look_finish(struct look *l, PGconn *conn, int has_job)
 	read_daemons(l, l->results[2]);
 	read_signals(l, l->results[3]);
 	read_jobs(l, l->results[4]);
+	read_left_out(&l->screen, l->results[1]);
 	if (has_job) {
 		/* It comes first; it may be gone. */
 		l->job = mem_strdup(ctl_value(l->results[4], 0, "id"));

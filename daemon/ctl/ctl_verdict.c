@@ -72,6 +72,25 @@ static void judge_job(struct verdict *v, const struct screen_job *j)
 	}
 }
 
+/* Of those nothing is known but how many, and the oldest. */
+static void judge_left_out(struct verdict *v, const struct screen *s)
+{
+	char time[FORMAT_BYTES];
+
+	if (s->left_out[SCREEN_FAILED] > 0) {
+		text_addf(complain(v, CRITICAL), "%zu more failed",
+			s->left_out[SCREEN_FAILED]);
+	}
+	if (s->left_out[SCREEN_QUEUED] > 0 &&
+		s->oldest_queued_s > MOST_QUEUED_S) {
+		text_addf(complain(v, WARNING),
+			"the oldest of all is queued for %s, and %zu are not"
+			" looked at",
+			ctl_format_duration(time, s->oldest_queued_s),
+			s->left_out[SCREEN_QUEUED]);
+	}
+}
+
 static void judge(struct verdict *v, const struct screen *s)
 {
 	size_t waiting = ctl_screen_count(s, SCREEN_QUEUED) +
@@ -91,6 +110,9 @@ static void judge(struct verdict *v, const struct screen *s)
 			judge_job(v, &s->jobs[i]);
 		}
 	}
+	if (s->job == NULL) {
+		judge_left_out(v, s);
+	}
 }
 
 /* Unknown is U (Monitoring Plugins Development Guidelines, 2.6). */
@@ -106,7 +128,8 @@ static void add_measure(
 
 static void add_measures(struct text *t, const struct screen *s)
 {
-	double rate = 0, failed_rows = 0, oldest = 0, lag = 0;
+	double rate = 0, failed_rows = 0, lag = 0;
+	double oldest = fmax(0, s->oldest_queued_s);
 
 	for (size_t i = 0; i < s->job_count; i++) {
 		const struct screen_job *j = &s->jobs[i];

@@ -73,7 +73,9 @@ const struct site_metric site_metrics[] = {
 		" backfill.progress.waits_for.",
 		NULL },
 	{ "backfilld_job_throttled_seconds_total", "counter",
-		"Time that an open job has waited, by reason.", NULL },
+		"Time that an open job has waited, by reason; for its daemon,"
+		" or because all is stopped, when that is over.",
+		NULL },
 	{ "backfilld_throttle_utilization_ratio", "gauge",
 		"A signal by its limit, while jobs run here: above 1 no batch"
 		" begins.",

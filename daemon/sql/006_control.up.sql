@@ -324,7 +324,7 @@ AS $$
 	INSERT INTO backfill.events (event) VALUES ('start_all')
 $$;
 COMMENT ON FUNCTION backfill.start_all() IS
-	'Ends stop_all(). For members of backfill_admin.';
+	'Ends stop_all(). For members of backfill_admin. Commit at once: until then nobody else can steer the jobs that were started.';
 
 GRANT INSERT (job_id, event, detail) ON backfill.events TO backfill_submit;
 

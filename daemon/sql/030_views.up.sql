@@ -78,12 +78,7 @@ SELECT j.id, j.name, j.kind, j.target,
 	make_interval(secs => CASE WHEN t.elapsed IS NOT NULL THEN t.paused
 		END::double precision) AS paused_time,
 	j.retries, j.retry_sqlstate, j.retried_at,
-	j.waited || CASE WHEN t.own_ms > 0 THEN jsonb_build_object(t.own,
-			coalesce((j.waited ->> t.own)::numeric, 0) + t.own_ms)
-		ELSE '{}' END
-		|| CASE WHEN t.now_ms > 0 THEN jsonb_build_object(t.waits_for,
-			coalesce((j.waited ->> t.waits_for)::numeric, 0) + t.now_ms)
-		ELSE '{}' END AS waited
+	c.waited
 FROM backfill.jobs j
 LEFT JOIN LATERAL (
 	-- One range per job as yet; the counters are sums already.
@@ -120,42 +115,33 @@ LEFT JOIN backfill.stop s ON true
 LEFT JOIN pg_stat_progress_create_index i ON i.pid = r.runner_pid
 	AND i.datname = current_database() AND j.state = 'running'
 CROSS JOIN LATERAL (
-	SELECT CASE WHEN s.only_row AND j.state IN ('queued', 'running')
-			THEN 'stopped'
-		WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
-		THEN 'daemon' ELSE backfill.waits_for(j.state, j.reason) END
-			AS waits_for,
-		greatest(j.since, CASE
-			WHEN s.only_row AND j.state IN ('queued', 'running')
-			THEN s.stopped_at
-			WHEN j.state = 'running' AND d.lease_until < clock_timestamp()
-			THEN d.lease_until END) AS since
-) w
+	-- Of an open job: since when its daemon is gone, and all is stopped.
+	SELECT CASE WHEN j.state = 'running'
+			AND d.lease_until < clock_timestamp()
+			THEN d.lease_until END AS gone_at,
+		CASE WHEN j.state IN ('queued', 'running') THEN s.stopped_at END
+			AS stopped_at,
+		backfill.waits_for(j.state, j.reason) AS own
+) o
 CROSS JOIN LATERAL (
-	SELECT w.waits_for, w.since,
+	-- What is in no clock yet; ended, it waits for nothing any more.
+	SELECT CASE WHEN j.finished_at IS NULL AND j.started_at IS NOT NULL
+		THEN backfill.clocks(j.waited, o.own, greatest(j.since, j.started_at),
+			o.gone_at, o.stopped_at, clock_timestamp())
+		ELSE j.waited END AS waited
+) c
+CROSS JOIN LATERAL (
+	SELECT CASE WHEN o.stopped_at IS NOT NULL THEN 'stopped'
+			WHEN o.gone_at IS NOT NULL THEN 'daemon' ELSE o.own END
+			AS waits_for,
+		greatest(j.since, coalesce(o.stopped_at, o.gone_at)) AS since,
 		CASE WHEN j.started_at IS NOT NULL THEN greatest(0, extract(epoch
 			FROM coalesce(j.finished_at, clock_timestamp())
 			- j.started_at)) END AS elapsed,
-		-- What is in no clock yet; ended, it waits for nothing any more.
-		x.now_ms, x.own, x.own_ms,
-		(CASE WHEN w.waits_for <> 'paused' THEN x.now_ms ELSE 0 END
-			+ x.own_ms + coalesce((SELECT sum(e.value::text::numeric)
-				FROM jsonb_each(j.waited) e WHERE e.key <> 'paused'), 0))
+		coalesce((SELECT sum(e.value::text::numeric)
+			FROM jsonb_each(c.waited) e WHERE e.key <> 'paused'), 0)
 			/ 1000.0 AS waited,
-		(CASE WHEN w.waits_for = 'paused' THEN x.now_ms ELSE 0 END
-			+ coalesce((j.waited ->> 'paused')::numeric, 0)) / 1000.0
-			AS paused
-	FROM (SELECT o.own, CASE WHEN j.finished_at IS NULL
-			AND j.started_at IS NOT NULL AND w.waits_for IS NOT NULL
-		THEN greatest(0, floor(1000 * extract(epoch FROM clock_timestamp()
-			- greatest(w.since, j.started_at)))) ELSE 0 END AS now_ms,
-		-- What it waited for itself before all was stopped, or before its
-		-- daemon was gone.
-		CASE WHEN j.finished_at IS NULL AND j.started_at IS NOT NULL
-			AND w.waits_for <> o.own
-		THEN greatest(0, floor(1000 * extract(epoch FROM w.since
-			- greatest(j.since, j.started_at)))) ELSE 0 END AS own_ms
-		FROM (SELECT backfill.waits_for(j.state, j.reason) AS own) o) x
+		coalesce((c.waited ->> 'paused')::numeric, 0) / 1000.0 AS paused
 ) t
 WHERE backfill.may_see(j.run_as)
 ORDER BY j.id;
@@ -270,10 +256,13 @@ COMMENT ON COLUMN backfill.progress.waited IS
 -- Thousands of jobs that ended may be kept: the right is asked once per role.
 CREATE OR REPLACE VIEW backfill.job_states WITH (security_barrier) AS
 WITH counted AS MATERIALIZED (SELECT j.state, j.run_as, count(*) AS jobs,
-		min(j.submitted_at) AS oldest
+		min(j.submitted_at) AS oldest,
+		count(*) FILTER (WHERE j.finished_at > now() - '24h'::interval)
+			AS recent
 	FROM backfill.jobs j GROUP BY j.state, j.run_as)
 SELECT s.state, coalesce(sum(c.jobs), 0)::bigint AS jobs,
-	min(c.oldest) AS oldest_submitted_at
+	min(c.oldest) AS oldest_submitted_at,
+	coalesce(sum(c.recent), 0)::bigint AS recent_jobs
 FROM unnest('{queued,running,paused,succeeded,failed,cancelled}'::text[])
 	s(state)
 LEFT JOIN counted c ON c.state = s.state AND backfill.may_see(c.run_as)
@@ -285,6 +274,8 @@ COMMENT ON COLUMN backfill.job_states.state IS 'The state.';
 COMMENT ON COLUMN backfill.job_states.jobs IS 'Jobs in it; 0: none.';
 COMMENT ON COLUMN backfill.job_states.oldest_submitted_at IS
 	'When the oldest of them was submitted; NULL: none.';
+COMMENT ON COLUMN backfill.job_states.recent_jobs IS
+	'How many of them ended in the last 24 hours.';
 
 -- Anybody who may submit may queue thousands of jobs: the screens show those
 -- of which people want to know first.
@@ -298,7 +289,7 @@ ORDER BY CASE j.state WHEN 'running' THEN 1 WHEN 'paused' THEN 2
 LIMIT 500;
 
 COMMENT ON VIEW backfill.shown_jobs IS
-	'The jobs of status() and metrics: of those that are open, or ended in the last 24 hours, at most 500; running ones first, then paused, failed, queued and others.';
+	'The jobs that screens tell of: of those that are open, or ended in the last 24 hours, at most 500; running ones first, then paused, failed, queued and others.';
 COMMENT ON COLUMN backfill.shown_jobs.id IS 'The job''s id.';
 COMMENT ON COLUMN backfill.shown_jobs.state IS 'Its state.';
 

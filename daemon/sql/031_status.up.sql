@@ -79,11 +79,12 @@ BEGIN
 			'running', count(*) FILTER (WHERE p.state = 'running'
 				AND coalesce(p.waits_for, 'paced') = 'paced'),
 			'held', count(*) FILTER (WHERE p.state = 'running'
-				AND coalesce(p.waits_for, 'paced') <> 'paced'),
-			'failed_24h', count(*) FILTER (WHERE p.state = 'failed'))
+				AND coalesce(p.waits_for, 'paced') <> 'paced'))
 	INTO shown, counts FROM p;
 	SELECT jsonb_object_agg(n.state, n.jobs) || counts
-		|| jsonb_build_object('queued_oldest_seconds', round(extract(epoch
+		|| jsonb_build_object('failed_24h', sum(n.recent_jobs)
+				FILTER (WHERE n.state = 'failed'),
+			'queued_oldest_seconds', round(extract(epoch
 			FROM clock_timestamp() - min(n.oldest_submitted_at)
 				FILTER (WHERE n.state = 'queued'))::numeric, 3))
 	INTO counts FROM backfill.job_states n;
@@ -238,16 +239,16 @@ SELECT m.name, m.type, m.labels, m.value FROM (
 		o.labels || jsonb_build_object('reason', o.waits_for), 1 FROM open o
 	WHERE o.waits_for IS NOT NULL
 	UNION ALL
-	-- A counter does not fall. What goes to one of these two is known when
-	-- it is over: a daemon that was away may come back.
+	-- A counter does not fall, and begins with 0. What goes to one of these
+	-- two is known when it is over: a daemon that was away may come back.
 	SELECT 'backfilld_job_throttled_seconds_total', 'counter',
-		o.labels || jsonb_build_object('reason', t.key), t.value / 1000
-	FROM open o JOIN backfill.jobs j ON j.id = o.id, LATERAL (
-		SELECT w.key, CASE WHEN w.key IN ('daemon', 'stopped')
-			THEN (j.waited ->> w.key)::double precision
-			ELSE w.value::text::double precision END AS value
-		FROM jsonb_each(o.waited) w) t
-	WHERE t.value IS NOT NULL
+		o.labels || jsonb_build_object('reason', t.key),
+		t.value::text::double precision / 1000
+	FROM open o JOIN backfill.jobs j ON j.id = o.id, LATERAL jsonb_each(
+		o.waited || jsonb_build_object('daemon',
+			coalesce(j.waited -> 'daemon', '0'),
+			'stopped', coalesce(j.waited -> 'stopped', '0'))) t
+	WHERE o.started_at IS NOT NULL
 	UNION ALL
 	SELECT 'backfilld_throttle_utilization_ratio', 'gauge',
 		jsonb_build_object('signal', s.signal, 'target', s.target),

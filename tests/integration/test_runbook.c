@@ -488,8 +488,12 @@ static void test_wrong_values(void **state)
 		"name = 'users.phone' AND state = 'running'"
 		" AND submitted_by = 'app' AND set_clause LIKE 'phone = %'"
 		" AND rows_done = 20 AND up_to_key = '20'"));
+	assert_true(sql_true(shop.app,
+		"SELECT runner_pid IS NOT NULL FROM backfill.progress"));
 	act(shop.app, WRONG, 2);
 	job_wait("users.phone", "cancelled");
+	sql_wait(shop.app, SHOP_WAIT_SECONDS,
+		"SELECT runner_pid IS NULL FROM backfill.progress");
 	act(shop.app, WRONG, 3);
 	job_wait("users.phone.mended", "succeeded");
 	assert_int_equal(changed(), 0);

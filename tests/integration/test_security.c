@@ -486,10 +486,11 @@ static void test_control_functions_are_the_daemons(void **state)
 			/* They do what their caller could do itself. */
 			" AND (prosecdef OR proname !~ "
 			"'^(plan|step|index|reindex)(_|$)')"),
-		"adopt_key approve approve attach begin_alone begin_batch"
+		"add_waited adopt_key approve approve attach begin_alone "
+		"begin_batch"
 		" begin_job cancel cancel cancel_plan check_interval"
 		" check_kind check_length check_number check_trial"
-		" check_violators check_window check_word checkpoint"
+		" check_violators check_window check_word checkpoint clocks"
 		" close_hole column_form column_is_alone column_is_not_null"
 		" column_step column_trial column_uses constraint_form"
 		" constraint_is_there constraint_look_step"

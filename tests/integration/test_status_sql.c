@@ -187,7 +187,53 @@ static void test_waits_before_those_of_the_whole(void **state)
 	lose_daemon("20 s");
 	ASSERT_TRUE(shop, kept, "daemon", "30000 AND 39000");
 	sql_exec(shop, "SELECT backfill.stop_all('incident')");
-	ASSERT_TRUE(shop, kept, "stopped", "50000 AND 59000");
+	ASSERT_TRUE(shop, kept, "stopped", "30000 AND 39000");
+}
+
+/* A daemon died, and somebody stops all work: each has its own time. */
+static void test_stop_after_a_daemon_is_gone(void **state)
+{
+	static const char kept[] =
+		"SELECT work_time BETWEEN '10s' AND '19s'"
+		" AND held_time BETWEEN '70s' AND '79s'"
+		" AND (waited->>'daemon')::int BETWEEN 50000 AND 59000"
+		" AND (waited->>'stopped')::int BETWEEN 20000 AND 29000"
+		" FROM backfill.progress";
+
+	(void)state;
+	submit("both");
+	claim();
+	age("80 s");
+	lose_daemon("70 s");
+	sql_exec(shop, "SELECT backfill.stop_all('incident')");
+	sql_exec(shop,
+		"UPDATE backfill.stop SET stopped_at = stopped_at - interval"
+		" '20 s'");
+	ASSERT_TRUE(shop, kept);
+	sql_exec(shop, "SELECT backfill.start_all()");
+	ASSERT_TRUE(shop, kept);
+	ASSERT_TRUE(shop,
+		"SELECT waits_for = 'daemon' AND now() - since < '10s'"
+		" FROM backfill.progress");
+}
+
+/* A pause during a stop leaves the stop what it is. */
+static void test_pause_during_a_stop(void **state)
+{
+	(void)state;
+	submit("paused");
+	claim();
+	age("80 s");
+	sql_exec(shop, "SELECT backfill.stop_all('incident')");
+	sql_exec(shop,
+		"UPDATE backfill.stop SET stopped_at = stopped_at - interval"
+		" '20 s'");
+	sql_exec(app, "SELECT backfill.pause(1)");
+	ASSERT_TRUE(shop,
+		"SELECT waits_for = 'paused' AND work_time BETWEEN '60s' AND"
+		" '69s' AND held_time BETWEEN '20s' AND '29s'"
+		" AND (waited->>'stopped')::int BETWEEN 20000 AND 29000"
+		" FROM backfill.progress");
 }
 
 /* A row that somebody has locked does not keep all work stopped. */
@@ -213,7 +259,8 @@ static void test_time_of_a_stop(void **state)
 	sql_exec(app, "ROLLBACK");
 	/* Counters tell of a stop when it is over. */
 	ASSERT_TRUE(shop,
-		"SELECT array_agg(labels->>'reason') = '{lag}'"
+		"SELECT jsonb_object_agg(labels->>'reason', value > 0) ="
+		" '{\"lag\": true, \"daemon\": false, \"stopped\": false}'"
 		" FROM backfill.metrics"
 		" WHERE name = 'backfilld_job_throttled_seconds_total'");
 	sql_exec(shop, "SELECT backfill.start_all()");
@@ -345,6 +392,23 @@ static void test_many_jobs(void **state)
 	assert_int_equal(CTL("status"), 0);
 	assert_has(" queue 1200 (oldest 2h00m) ");
 	assert_has("\n\nand 701 more\n");
+	assert_int_equal(CTL("status", "--check"), 1);
+	assert_has(" - the oldest of all is queued for 2h00m, and 701 are not"
+		   " looked at | ");
+	assert_has(" queued=1200 ");
+	/* The one that is asked for is left out, and is not counted twice. */
+	assert_int_equal(CTL("status", "many1200"), 0);
+	assert_has(" queue 1200 (oldest 2h00m) ");
+	/* Jobs that failed are more than can be shown. */
+	sql_exec(shop,
+		"UPDATE backfill.jobs SET state = 'failed', finished_at ="
+		" now() WHERE name LIKE 'many%%'");
+	assert_int_equal(CTL("status", "--check"), 2);
+	assert_has(", 701 more failed");
+	assert_has(" failed=1200 ");
+	ASSERT_TRUE(shop,
+		"SELECT s->'counts'->>'failed_24h' = '1200'"
+		" FROM backfill.status() s");
 }
 
 static void test_status_of_one(void **state)
@@ -450,6 +514,8 @@ int main(void)
 		TEST(test_wait_for_a_daemon),
 		TEST(test_daemon_that_comes_back),
 		TEST(test_waits_before_those_of_the_whole),
+		TEST(test_stop_after_a_daemon_is_gone),
+		TEST(test_pause_during_a_stop),
 		TEST(test_time_of_a_stop),
 		TEST(test_time_as_failed_is_no_work),
 		TEST(test_long_keys_are_cut),
