@@ -422,7 +422,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION backfill.jobs_tuned() IS
-	'Trigger: wakes the daemons when a queued job may have become ready, or a held one may go on.';
+	'Trigger: wakes the daemons when a queued job may have become ready or was locked, or a held one may go on.';
 
 -- By name: triggers fire in alphabetical order.
 DROP TRIGGER IF EXISTS jobs_1_capture ON backfill.jobs;
@@ -442,9 +442,13 @@ CREATE TRIGGER jobs_3_check_settings
 DROP TRIGGER IF EXISTS jobs_4_submitted ON backfill.jobs;
 CREATE TRIGGER jobs_4_submitted AFTER INSERT ON backfill.jobs
 	FOR EACH ROW EXECUTE FUNCTION backfill.jobs_submitted();
+-- Of whatever may be set: a claim passes over a job that somebody has locked.
 DROP TRIGGER IF EXISTS jobs_5_tuned ON backfill.jobs;
 CREATE TRIGGER jobs_5_tuned
-	AFTER UPDATE OF run_window, priority, max_replication_lag
+	AFTER UPDATE OF run_window, priority, batch_rows,
+		max_batch_rows, target_batch_time, lock_timeout,
+		statement_timeout, synchronous_commit, pause_after_rows,
+		max_rows_per_second, max_replication_lag
 	ON backfill.jobs
 	FOR EACH STATEMENT EXECUTE FUNCTION backfill.jobs_tuned();
 

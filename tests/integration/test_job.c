@@ -256,6 +256,27 @@ static void test_sigterm_gives_the_job_back(void **state)
 		"submitted,started,preflight,begun,released,started,succeeded");
 }
 
+/* A claim passes over it: what is set brings the next one. */
+static void test_job_that_is_being_set(void **state)
+{
+	(void)state;
+	make_table("being_set", 30);
+	make_table("other", 30);
+	assert_int_equal(daemon_stop(shop.daemon), 0);
+	job_submit("being_set", "being_set", 10, "n = n + 1", NULL, NULL);
+	sql_exec(shop.app,
+		"BEGIN; UPDATE backfill.jobs SET max_rows_per_second = NULL"
+		" WHERE name = 'being_set'");
+	shop_restart_daemon();
+	sql_exec(shop.db,
+		"INSERT INTO backfill.jobs (name, target, set_clause, run_as)"
+		" VALUES ('other', 'public.other', 'n = n + 1', 'app')");
+	assert_succeeded("other", 30, 30);
+	sql_exec(shop.app, "COMMIT");
+	assert_succeeded("being_set", 30, 30);
+	assert_each_once("being_set", 30);
+}
+
 /* A notification is a hint: without any, polling finds the job. */
 static void test_polling_finds_a_job(void **state)
 {
@@ -297,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_one_table_one_job_at_a_time),
 		cmocka_unit_test(test_two_tables_at_once),
 		cmocka_unit_test(test_sigterm_gives_the_job_back),
+		cmocka_unit_test(test_job_that_is_being_set),
 		cmocka_unit_test(test_polling_finds_a_job),
 	};
 
