@@ -196,10 +196,8 @@ static int parse_options(
 
 		if (value >= COLUMN_VALUE_FROM) {
 			give(ctl, &ctl_columns[value - COLUMN_VALUE_FROM]);
-		} else if (value == '?' &&
-			strcmp(argv[optind - 1], "-?") != 0) {
-			return refuse_option(ctl, argv, value) == CTL_OK;
-		} else if (value == ':' || o == NULL) {
+		} else if (value == ':' || o == NULL ||
+			(value == '?' && strcmp(argv[optind - 1], "-?") != 0)) {
 			return refuse_option(ctl, argv, value) == CTL_OK;
 		} else if (o->kind == OPTION_HELP ||
 			o->kind == OPTION_VERSION) {

@@ -160,7 +160,7 @@ void ctl_screen_line(
 	block_add_cut(&t, part.data, column);
 	block_pad(&t, column += 2);
 	ctl_screen_add_state(&t, j);
-	block_pad(&t, column += STATE_COLUMNS);
+	block_pad(&t, column + STATE_COLUMNS);
 	text_addf(&t, " %6s", ctl_screen_percent(done, j));
 	text_reset(&part);
 	add_eta(&part, j);

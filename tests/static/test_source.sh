@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What reads the source: floors, format, cppcheck, clang-tidy, shellcheck.
+# What reads the source: floors, format, cppcheck, shellcheck. "make tidy" reads
+# more, and its alarms are to be looked at one by one.
 . "$(dirname "$0")/../lib/shell.sh"
 
 includes_go_downwards() {
