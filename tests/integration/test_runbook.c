@@ -270,6 +270,7 @@ static void test_blocked(void **state)
 		"%'"));
 
 	act(shop.app, BLOCKED, 2);
+	act(shop.app, BLOCKED, 3);
 	sql_async_wait(front);
 	assert_int_equal(changed(), LAG_GATE);
 	assert_int_equal(sql_int(shop.db,
