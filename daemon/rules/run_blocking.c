@@ -1,6 +1,6 @@
 /* The part of rules/run.c about who waits for the job: a batch that kept an
  * application waiting for longer than max_blocking_time was cancelled, and
- * comes back smaller.
+ * comes back smaller, once that had its turn.
  *
  * From then on batches aim at half of that time, whatever target or size was
  * asked for: what blocked once would grow back to block again. With nobody
@@ -68,9 +68,21 @@ static void cut(struct run *r, const struct run_event *ev)
 	size_cut(&r->size, r->window_rows, ev->sample.elapsed_us);
 }
 
+/* Who waits for the rows is only woken by the rollback: on a busy server the
+ * next batch now and then had them first. */
+enum { GIVE_WAY_MS = 50 };
+
+static enum run_action give_way(struct run *r, enum run_action next)
+{
+	r->again = (int)next;
+	r->pause_ms = GIVE_WAY_MS;
+	return run_move(r, RUN_WAIT);
+}
+
 enum run_action run_on_blocking(struct run *r, const struct run_event *ev)
 {
 	enum run_action now = run_current(r);
+	enum run_action next;
 
 	if (now == RUN_DRAIN_HOLE || r->window_rows <= 1) {
 		if (retry_is_spent(&r->trouble, ev->now_ms)) {
@@ -86,8 +98,8 @@ enum run_action run_on_blocking(struct run *r, const struct run_event *ev)
 	if (now == RUN_BATCH_HOLE && r->holes_descend) {
 		r->bisect.suspects = r->window_rows;
 	}
-	(void)(now == RUN_BATCH ? run_read_window(r) : run_read_hole(r));
+	next = now == RUN_BATCH ? run_read_window(r) : run_read_hole(r);
 	run_set_reason(r, "%s -> cancelled, again with %lld rows", ev->waiting,
 		(long long)r->limit);
-	return run_current(r);
+	return give_way(r, next);
 }

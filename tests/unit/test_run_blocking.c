@@ -6,27 +6,39 @@
 #define WAITED                                                                 \
 	"pid 7 (joe) has waited 1.0 s for the batch (max_blocking_time 1s)"
 
-/* Half the rows, at once; what is left of the size is what was found. */
+/* A batch that is made smaller gives way before it comes back. */
+static void is_cut(struct drive *d, int64_t elapsed_ms)
+{
+	blocks(d, elapsed_ms);
+	assert_int_equal(run_current(&d->r), RUN_WAIT);
+	ok(d);
+}
+
+/* Half the rows; what is left of the size is what was found. */
 static void test_window_is_halved(void **state)
 {
 	struct drive d;
 
 	(void)state;
 	start_batches(&d);
-	blocks(&d, 1000);
+	is_cut(&d, 1000);
 	assert_string_equal(
 		d.r.reason, WAITED " -> cancelled, again with 250 rows");
 	window(&d, 250, "{250}");
 	assert_string_equal(
 		d.r.reason, WAITED " -> cancelled, again with 250 rows");
-	blocks(&d, 700);
+	is_cut(&d, 700);
 	window(&d, 89, "{89}");
 	batch_done(&d, 89, 0, 89, "{178}");
 	assert_string_equal(d.r.reason, "");
 	expect(&d,
-		"57014 -> read window (..] limit 250\n"
+		"57014 -> wait 50 ms: " WAITED
+		" -> cancelled, again with 250 rows\n"
+		"ok -> read window (..] limit 250\n"
 		"ok -> batch (..250] seq 0\n"
-		"57014 -> read window (..] limit 89\n"
+		"57014 -> wait 50 ms: " WAITED
+		" -> cancelled, again with 89 rows\n"
+		"ok -> read window (..] limit 89\n"
 		"ok -> batch (..89] seq 0\n"
 		"ok -> batch (89..178] seq 1\n");
 	end(&d);
@@ -40,8 +52,11 @@ static void test_half_of_the_window(void **state)
 	(void)state;
 	start_job(&d);
 	attach(&d, 40, "{40}");
-	blocks(&d, 10);
-	expect(&d, "57014 -> read window (..] limit 20\n");
+	is_cut(&d, 10);
+	expect(&d,
+		"57014 -> wait 50 ms: " WAITED
+		" -> cancelled, again with 20 rows\n"
+		"ok -> read window (..] limit 20\n");
 	end(&d);
 }
 
@@ -54,7 +69,7 @@ static void test_one_row(void **state)
 	(void)state;
 	start_recording(&d);
 	while (d.r.limit != 1) {
-		blocks(&d, 10000);
+		is_cut(&d, 10000);
 		window(&d, d.r.limit, d.r.limit == 1 ? "{1}" : "{9}");
 	}
 	text_reset(&d.trace);
@@ -164,12 +179,14 @@ static void test_job_that_is_cancelled(void **state)
 
 	(void)state;
 	start_batches(&d);
-	blocks(&d, 1000);
+	is_cut(&d, 1000);
 	window(&d, 250, "{250}");
 	fails(&d, "BF011");
 	ok(&d);
 	expect(&d,
-		"57014 -> read window (..] limit 250\n"
+		"57014 -> wait 50 ms: " WAITED
+		" -> cancelled, again with 250 rows\n"
+		"ok -> read window (..] limit 250\n"
 		"ok -> batch (..250] seq 0\n"
 		"BF011 -> disconnect\n"
 		"ok -> release: oh\n");
@@ -186,7 +203,7 @@ static void test_window_hole(void **state)
 	start_holes(&d);
 	window_hole(&d, 5, "{10}", "{300}");
 	window(&d, 100, "{120}");
-	blocks(&d, 2000);
+	is_cut(&d, 2000);
 	window(&d, 12, "{22}");
 	batch_done(&d, 12, 0, 0, "");
 	window_hole(&d, 5, "{22}", "{300}");
@@ -194,7 +211,9 @@ static void test_window_hole(void **state)
 	expect(&d,
 		"ok -> read hole 5 (10..300]\n"
 		"ok -> batch hole 5 (10..120] seq 1\n"
-		"57014 -> read hole 5 (10..300] limit 12\n"
+		"57014 -> wait 50 ms: " WAITED
+		" -> cancelled, again with 12 rows\n"
+		"ok -> read hole 5 (10..300] limit 12\n"
 		"ok -> batch hole 5 (10..22] seq 1\n"
 		"ok -> next hole after 4\n"
 		"ok -> read hole 5 (22..300] limit 12\n");
@@ -267,7 +286,7 @@ static void test_hole_of_a_tree(void **state)
 	window_hole(&d, 5, "{10}", "{300}");
 	window(&d, 200, "{210}");
 	text_reset(&d.trace);
-	blocks(&d, 2000);
+	is_cut(&d, 2000);
 	window(&d, 100, "{110}");
 	batch_done(&d, 100, 0, 0, "");
 	window_hole(&d, 5, "{110}", "{300}");
@@ -277,7 +296,9 @@ static void test_hole_of_a_tree(void **state)
 	window(&d, 25, "{185}");
 	batch_done(&d, 25, 0, 0, "");
 	expect(&d,
-		"57014 -> read hole 5 (10..300]\n"
+		"57014 -> wait 50 ms: " WAITED
+		" -> cancelled, again with 100 rows\n"
+		"ok -> read hole 5 (10..300]\n"
 		"ok -> batch hole 5 (10..110] seq 1\n"
 		"ok -> next hole before 6\n"
 		"ok -> read hole 5 (110..300] limit 50\n"
@@ -312,7 +333,7 @@ static int64_t settle(
 
 		if (elapsed_us > usual.max_blocking_us) {
 			late += i >= SETTLED;
-			blocks(&d, usual.max_blocking_us / 1000);
+			is_cut(&d, usual.max_blocking_us / 1000);
 			window(&d, d.r.limit, "{1000}");
 			continue;
 		}
@@ -364,7 +385,7 @@ static void test_it_is_kept(void **state)
 	d.ev.batch_rows = 1000;
 	d.ev.max_batch_rows = 1000;
 	attach(&d, 1000, "{1000}");
-	blocks(&d, 1000);
+	is_cut(&d, 1000);
 	window(&d, 500, "{500}");
 	breaks(&d, BFE_LOST);
 	ok(&d);
