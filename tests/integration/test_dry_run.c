@@ -249,11 +249,10 @@ static void test_large_rows(void **state)
 	assert_report("large", "sample,4,after", "{\"n\": 1}");
 }
 
-/* The copy is found by the index: of the rest nothing is read. */
+/* The copy is found by the index: of the rest nothing is read. The backend
+ * that made the table may tell of its scan, of no rows, at any time. */
 static void test_reads_a_window_only(void **state)
 {
-	int64_t scans;
-
 	(void)state;
 	sql_exec(shop.app,
 		"CREATE TABLE wide (id bigint PRIMARY KEY, n int, pad text)"
@@ -261,8 +260,6 @@ static void test_reads_a_window_only(void **state)
 		"INSERT INTO wide SELECT g, 0, repeat('x', 200)"
 		" FROM generate_series(1, 20000) g ORDER BY random()");
 	settle("wide");
-	scans = sql_int(
-		shop.db, "SELECT pg_stat_get_numscans('wide'::regclass)");
 	run(&(struct dry){ .name = "wide",
 		.target = "wide",
 		.set = "n = 1",
@@ -271,8 +268,8 @@ static void test_reads_a_window_only(void **state)
 		"SELECT pg_stat_get_numscans('wide_pkey'::regclass) > 0");
 	assert_int_equal(
 		sql_int(shop.db,
-			"SELECT pg_stat_get_numscans('wide'::regclass)"),
-		scans);
+			"SELECT pg_stat_get_tuples_returned('wide'::regclass)"),
+		0);
 	assert_true(sql_true(shop.db,
 		"SELECT pg_stat_get_tuples_returned('wide_pkey'::regclass)"
 		" < 5000"));
