@@ -339,9 +339,12 @@ static uint64_t within(int64_t least, int64_t ms, int64_t most)
 void runner_watch_start(struct runner *r)
 {
 	const struct config *c = r->host->config;
+	int64_t lock_timeout_ms = r->job.lock_timeout_ms > 0
+		? r->job.lock_timeout_ms
+		: c->lock_timeout_ms;
 	/* Before the lock wait gives up, or there is nothing to see. */
-	uint64_t first_ms = within(WATCH_LEAST_MS, c->lock_timeout_ms / 3,
-		c->max_blocking_time_ms);
+	uint64_t first_ms = within(
+		WATCH_LEAST_MS, lock_timeout_ms / 3, c->max_blocking_time_ms);
 	/* Nobody waits for much longer than max_blocking_time. */
 	uint64_t again_ms = within(
 		WATCH_LEAST_MS, c->max_blocking_time_ms / 4, WATCH_MOST_MS);

@@ -262,8 +262,10 @@ static enum run_action on_barrier_error(
 
 /* ---- rows ---- */
 
-/* Waits for a lock that are simply waited for again. */
-enum { PATIENCE = 3 };
+/* Waits for a lock that are simply waited for again. Where nobody was seen in
+ * the way, the look may have come too late, and it is the table that somebody
+ * has locked: that is given more. */
+enum { PATIENCE = 3, PATIENCE_UNSEEN = 6 };
 
 static int is_hole_batch(enum run_action a)
 {
@@ -318,9 +320,13 @@ static enum sqlstate_class classify(
 static int is_for_later(const struct run *r, const struct run_event *ev,
 	enum sqlstate_class class)
 {
+	int is_unseen = ev->blockers == NULL &&
+		strcmp(ev->error->sqlstate, "55P03") == 0;
+
 	if (class == SQLSTATE_RETRY) {
 		return ev->of_job && !ev->waits_for_table &&
-			r->trouble.failures >= PATIENCE;
+			r->trouble.failures >=
+			(unsigned)(is_unseen ? PATIENCE_UNSEEN : PATIENCE);
 	}
 	return class == SQLSTATE_HELD || run_is_own_reference(r, ev);
 }

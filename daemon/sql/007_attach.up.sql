@@ -70,7 +70,7 @@ RETURNS TABLE (target text, set_clause text, where_clause text,
 	key_signature text, holes_first boolean, rows_left bigint,
 	max_rows_per_second bigint, max_replication_lag_ms bigint,
 	is_schema_kind boolean, definition text, archive_table text,
-	archive_oid oid)
+	archive_oid oid, lock_timeout_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -110,7 +110,8 @@ BEGIN
 		backfill.rows_left(job), j.max_rows_per_second,
 		ceil(extract(epoch FROM j.max_replication_lag) * 1000)::bigint,
 		backfill.is_schema_kind(j.kind), j.definition, j.archive_table,
-		r.archive_oid
+		r.archive_oid,
+		ceil(extract(epoch FROM j.lock_timeout) * 1000)::bigint
 	FROM backfill.jobs j WHERE j.id = job;
 END
 $$;

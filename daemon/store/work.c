@@ -155,8 +155,8 @@ struct pgc_request *work_attach(const struct fence *fence,
 		" target_batch_time_ms, kind, from_clause, dry_run,"
 		" record_errors, pass, key_signature, holes_first, rows_left,"
 		" max_rows_per_second, max_replication_lag_ms,"
-		" is_schema_kind, definition, archive_table, archive_oid"
-		" FROM ");
+		" is_schema_kind, definition, archive_table, archive_oid,"
+		" lock_timeout_ms FROM ");
 	work_add_call(&sql, "attach", fence);
 	text_add(&sql,
 		", (SELECT a.backend_start FROM "
@@ -212,6 +212,7 @@ int work_read_attach(
 	j->definition = copy_text(result, 30);
 	j->archive_table = copy_text(result, 31);
 	j->archive_oid = (uint32_t)pgc_int(result, 0, 32);
+	j->lock_timeout_ms = pgc_int(result, 0, 33);
 	if (key_parse(&j->hi, pgc_text(result, 0, 10)) != 0 ||
 		key_parse(&j->cursor, pgc_text(result, 0, 11)) != 0 ||
 		j->target == NULL ||

@@ -38,7 +38,8 @@ struct work_job {
 	struct key cursor;
 	int64_t seq;
 	int64_t last_batch_rows;
-	int64_t statement_timeout_ms; /* 0: the configuration's, as below */
+	int64_t lock_timeout_ms; /* 0: the configuration's, as below */
+	int64_t statement_timeout_ms;
 	int64_t batch_rows;
 	int64_t max_batch_rows;
 	int64_t target_us;

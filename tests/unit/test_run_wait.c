@@ -128,6 +128,34 @@ static void test_lock_of_the_table(void **state)
 	end(&d);
 }
 
+/* Who was not seen may have locked the table: looked for twice as often. Once
+ * somebody was seen, it is a row. */
+static void test_lock_of_somebody_unseen(void **state)
+{
+	struct drive d;
+
+	(void)state;
+	start_batches(&d);
+	for (int i = 0; i < 6; i++) {
+		job_fails(&d, "55P03");
+		assert_int_equal(run_current(&d.r), RUN_WAIT);
+		ok(&d);
+	}
+	text_reset(&d.trace);
+	job_fails(&d, "55P03");
+	expect(&d, "55P03 -> skip window (..1000] seq 0\n");
+	ok(&d);
+	window(&d, 1000, "{2000}");
+	for (int i = 0; i < 4; i++) {
+		job_fails(&d, "55P03");
+		ok(&d);
+	}
+	text_reset(&d.trace);
+	is_kept_waiting(&d, "55P03");
+	expect(&d, "55P03 -> skip window (1000..2000] seq 1\n");
+	end(&d);
+}
+
 /* What waits before the job's own statement is no matter of a row. */
 static void test_fence_that_waits(void **state)
 {
@@ -399,6 +427,7 @@ int main(void)
 		cmocka_unit_test(test_half_of_a_hole_that_waits),
 		cmocka_unit_test(test_timeout_without_blockers),
 		cmocka_unit_test(test_lock_of_the_table),
+		cmocka_unit_test(test_lock_of_somebody_unseen),
 		cmocka_unit_test(test_fence_that_waits),
 		cmocka_unit_test(test_bad_row_of_a_window_hole),
 		cmocka_unit_test(test_window_hole_that_takes_too_long),
