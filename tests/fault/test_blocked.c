@@ -2,6 +2,7 @@
  * They get it after max_blocking_time, not after the batch: it is cancelled,
  * comes back smaller, and each row is changed exactly once all the same.
  * effects.h is the oracle. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +21,13 @@ static PGconn *front; /* the application */
 static int64_t job;
 static const char *table;
 
-/* A table with triggers has batches that may wait for locks, and those end
- * before deadlock_timeout: not here. */
 static int start(void **state)
 {
 	(void)shop_start(state);
 	assert_int_equal(daemon_stop(shop.daemon), 0);
 	daemon_free(shop.daemon);
-	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '5min'");
 	sql_exec(shop.db, "ALTER SYSTEM SET autovacuum_naptime = '1s'");
-	sql_exec(shop.db, "SELECT pg_reload_conf()");
-	sql_wait(shop.db, SHOP_WAIT_SECONDS,
-		"SELECT current_setting('deadlock_timeout') = '5min'");
+	shop_raise_deadlock_timeout();
 	effects_install(shop.db);
 	sql_exec(shop.app,
 		"CREATE TABLE speed (ms double precision);"
@@ -58,6 +54,7 @@ static int stop(void **state)
 static int clean_up(void **state)
 {
 	(void)state;
+	(void)kill(daemon_pid(shop.daemon), SIGCONT);
 	gate_open();
 	sql_exec(shop.db,
 		"SELECT backfill.cancel(id, 'the test has ended')"
@@ -348,7 +345,8 @@ static int unblock(PGconn *control, int longest_ms)
 		longest_ms, (long long)job);
 }
 
-/* Asked for, and over by then, or not yet for long: the batch stays. */
+/* Asked for, and over by then, or not yet for long: the batch stays. The
+ * daemon, which would ask with another limit, stands still meanwhile. */
 static void test_nobody_has_waited(void **state)
 {
 	PGconn *control = cluster_connect(shop.cluster, "shop", "backfilld");
@@ -358,9 +356,11 @@ static void test_nobody_has_waited(void **state)
 	hold_batch("patient", ROWS);
 	began = batch_began(runner_pid("patient"));
 	assert_false(unblock(control, 0));
+	assert_int_equal(kill(daemon_pid(shop.daemon), SIGSTOP), 0);
 	sql_async(front, "UPDATE patient SET pad = 'mine' WHERE id = 50");
 	assert_false(unblock(control, 600000));
 	assert_int_equal(batch_began(runner_pid("patient")), began);
+	assert_int_equal(kill(daemon_pid(shop.daemon), SIGCONT), 0);
 	sql_async_wait(front);
 	assert_int_equal(changed(), 0);
 	finish(ROWS);

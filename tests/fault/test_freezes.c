@@ -23,8 +23,9 @@ enum {
 	LEASE_MS = 1000,
 	JOBS = 3, /* fewer than workers: one is free to take over */
 	MOST_DAEMONS = 3,
-	/* More than any job can do in the time: two leases on average. */
-	ROWS_PER_FREEZE = 1500
+	/* More than any job can do in the time, two leases on average and more
+	 * where the looks at the jobs take theirs. */
+	ROWS_PER_FREEZE = 4000
 };
 
 static const char YAML[] = "daemon: {lease: 1s, poll_interval: 100ms}\n"

@@ -87,7 +87,7 @@ static struct daemon *start_daemon(void)
 	text_add(&yaml,
 		"    workers: 2\n"
 		"    expected_standbys: []\n"
-		"daemon: {lease: 2s, poll_interval: 100ms}\n"
+		"daemon: {lease: 10s, poll_interval: 100ms}\n"
 		"batch: {lock_timeout: 100ms}\n");
 	started = daemon_start_yaml(standby, yaml.data);
 	text_close(&yaml);
@@ -172,6 +172,7 @@ static void test_lost_batches(void **state)
 	d = start_daemon();
 	submit();
 	wait_batches(5);
+	cluster_catch_up(standby, primary);
 	cluster_cut_off(standby);
 	wait_batches(10);
 	kept = rows_on_standby();
@@ -195,6 +196,7 @@ static void test_lost_holes(void **state)
 	d = start_daemon();
 	submit();
 	wait_batches(5);
+	cluster_catch_up(standby, primary);
 	cluster_cut_off(standby);
 	wait_batches(5);
 	assert_true(sql_true(db, "SELECT count(*) > 5 FROM backfill.holes"));

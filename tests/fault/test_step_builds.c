@@ -174,7 +174,7 @@ static void test_cancelled_job(void **state)
 static void test_own_timeout(void **state)
 {
 	(void)state;
-	submit("timeout", ", statement_timeout", ", '500ms'");
+	submit("timeout", ", statement_timeout", ", '3s'");
 	job_wait("timeout", "failed");
 	assert_string_equal(
 		sql_text(shop.db,
@@ -190,6 +190,9 @@ static void test_own_timeout(void **state)
 		PQbackendPID(old)));
 	assert_false(is_there("timeout"));
 	sql_exec(old, "COMMIT");
+	sql_exec(shop.app,
+		"UPDATE backfill.jobs SET statement_timeout = '1min'"
+		" WHERE name = 'timeout'");
 	sql_exec(shop.app, "SELECT backfill.retry('timeout')");
 	job_wait("timeout", "succeeded");
 	assert_true(is_valid("timeout"));

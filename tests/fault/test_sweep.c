@@ -208,8 +208,7 @@ static void test_rows_that_come_of_age(void **state)
 		"INSERT INTO ages SELECT g, now() - CASE WHEN g %% 2 = 0 THEN"
 		" interval '2h' ELSE interval '1min' END"
 		" FROM generate_series(1, 100) g;"
-		"INSERT INTO ages VALUES (0, clock_timestamp() -"
-		" interval '1h' + interval '1s')");
+		"INSERT INTO ages VALUES (0, now())");
 	gate_close(55);
 	sql_exec(shop.app,
 		"INSERT INTO backfill.jobs (name, target, set_clause,"
@@ -218,6 +217,9 @@ static void test_rows_that_come_of_age(void **state)
 		" + gate_pass(id)', $q$ at < now() - interval '1h' $q$, 10, 10,"
 		" '10min')");
 	gate_wait("ages");
+	sql_exec(shop.app,
+		"UPDATE ages SET at = clock_timestamp() - interval '1h' +"
+		" interval '1s' WHERE id = 0");
 	sql_wait(shop.db, SHOP_WAIT_SECONDS,
 		"SELECT at < now() - interval '1h' OR changes > 0 FROM ages"
 		" WHERE id = 0");

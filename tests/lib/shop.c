@@ -53,6 +53,14 @@ void shop_restart_daemon(void)
 	daemon_wait_log(shop.daemon, "-> serving", SHOP_WAIT_SECONDS);
 }
 
+void shop_raise_deadlock_timeout(void)
+{
+	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '5min'");
+	sql_exec(shop.db, "SELECT pg_reload_conf()");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT current_setting('deadlock_timeout') = '5min'");
+}
+
 int shop_stop(void **state)
 {
 	int code = daemon_stop(shop.daemon);

@@ -36,6 +36,11 @@ void shop_start_yaml(const char *yaml);
  * the database. */
 void shop_restart_daemon(void);
 
+/* Let a batch stand at the gate for as long as a test likes: one that may
+ * wait for locks, as on a table with a trigger, would end after 45 % of the
+ * server's deadlock_timeout, and come back as two. */
+void shop_raise_deadlock_timeout(void);
+
 /* An UPDATE in batches of rows exactly, submitted by app. The clauses are
  * SQL text as they stand; where_clause and key_columns (an array literal)
  * may be NULL. Statements may take minutes: a test that holds a batch must
