@@ -4,7 +4,6 @@
  * back, or the server is, nothing goes on before the lag was measured. */
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/text.h"
 #include "cmocka_all.h"
@@ -38,25 +37,14 @@ static int clean(void **state)
 	return lag_clean(state);
 }
 
-static int count_in(const char *log, const char *text)
-{
-	int count = 0;
-
-	while ((log = strstr(log, text)) != NULL) {
-		log += strlen(text);
-		count++;
-	}
-	return count;
-}
-
 /* So many more attempts of the daemon to connect have failed. */
 static void wait_attempts(struct daemon *d, int more)
 {
 	static const char text[] = "-> connect again";
-	int target = count_in(daemon_log(d), text) + more;
+	int target = lag_count_logged(d, text) + more;
 	uint64_t deadline = wait_deadline(SHOP_WAIT_SECONDS);
 
-	while (count_in(daemon_log(d), text) < target) {
+	while (lag_count_logged(d, text) < target) {
 		if (!wait_again(deadline)) {
 			fail_msg("no %d attempts", more);
 		}
@@ -127,13 +115,14 @@ static void test_control_connection_is_silent(void **state)
 	frozen = (pid_t)sql_int(
 		shop.db, "SELECT pid FROM pg_stat_activity WHERE %s", CONTROL);
 	assert_int_equal(kill(frozen, SIGSTOP), 0);
+	/* Before the daemon gives up waiting, and asks anew. */
+	lag_let_lag();
 	lag_wait_signal("standby1", "age > '3s'");
 	gate_open();
 	(void)snprintf(line, sizeof line,
 		"%sheld: replay lag is unknown: no sample for ",
 		job_in_log(job));
 	daemon_wait_log(d, line, SHOP_WAIT_SECONDS);
-	lag_let_lag();
 	assert_int_equal(batches(job), 3);
 	assert_int_equal(kill(frozen, SIGCONT), 0);
 	frozen = 0;

