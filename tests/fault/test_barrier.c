@@ -589,8 +589,8 @@ static void test_barrier_timeout(void **state)
 		"End them, then backfill.retry(job) goes on.");
 	(void)snprintf(pattern, sizeof pattern,
 		"^The job waits for transactions that write the table: pid %d"
-		" \\(app, idle in transaction, transaction open for [1-9] s"
-		"\\)\\.$",
+		" \\(app, idle in transaction, transaction open for"
+		" [1-9][0-9]* s\\)\\.$",
 		PQbackendPID(other));
 	assert_true(sql_true(
 		h, "SELECT error_detail ~ '%s' FROM backfill.jobs", pattern));

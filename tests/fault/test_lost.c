@@ -221,35 +221,39 @@ static int64_t incarnation(void)
 	return sql_int(db, "SELECT max(incarnation) FROM backfill.daemons");
 }
 
-static void terminate_control(void)
+/* Returns which it was, once it is gone. */
+static int64_t terminate_control(void)
 {
-	assert_int_equal(sql_int(db,
-				 "SELECT count(pg_terminate_backend(pid))"
-				 " FROM pg_stat_activity WHERE usename ="
-				 " 'backfilld'"),
-		1);
+	int64_t backend = sql_int(db,
+		"SELECT pid FROM pg_stat_activity WHERE usename ="
+		" 'backfilld'");
+
+	assert_true(sql_true(db, "SELECT pg_terminate_backend(%lld, 10000)",
+		(long long)backend));
+	return backend;
 }
 
-static void wait_control(void)
+static void wait_control(int64_t other_than)
 {
 	sql_wait(db, WAIT_SECONDS,
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE usename ="
-		" 'backfilld'");
+		"SELECT count(*) = 1 AND min(pid) <> %lld"
+		" FROM pg_stat_activity WHERE usename = 'backfilld'",
+		(long long)other_than);
 }
 
 static void test_control(void **state)
 {
 	int64_t life = incarnation();
-	int64_t epoch;
+	int64_t epoch, ended;
 
 	(void)state;
 	make_job("control");
 	wait_batches(3);
 	epoch = column("epoch");
 	for (int i = 0; i < 3; i++) {
-		terminate_control();
+		ended = terminate_control();
 		wait_batches(3);
-		wait_control();
+		wait_control(ended);
 	}
 	/* Its runner did not notice. */
 	assert_int_equal(column("epoch"), epoch);

@@ -14,7 +14,8 @@
 #include "proxy.h"
 #include "sql.h"
 
-enum { WAIT_SECONDS = 90, ROWS = 1000, GAP_MS = 3000 };
+/* A lookup that held up the loop would make a gap of 5 s or more. */
+enum { WAIT_SECONDS = 90, ROWS = 1000, GAP_MS = 4500 };
 
 static struct cluster *cluster;
 static struct proxy *proxy; /* the way over TCP */

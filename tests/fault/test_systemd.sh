@@ -175,8 +175,8 @@ status_tells_of_jobs() {
 }
 
 priorities_reach_the_journal() {
-	logged '-> serving' -p info
-	logged 'connect again' -p warning
+	wait_until 60 logged '-> serving' -p info
+	wait_until 60 logged 'connect again' -p warning
 	if logged '-> serving' -p notice || logged 'connect again' -p err; then
 		fail "more urgent than they were written"
 	fi
@@ -187,10 +187,11 @@ fields_reach_the_journal() {
 	local job lines
 
 	job=$(sql "SELECT id FROM backfill.jobs WHERE name = 'shown'")
-	wait_until 60 logged "job $job (shown): " "BACKFILLD_JOB_ID=$job"
+	wait_until 60 logged '-> succeeded' "BACKFILLD_JOB_ID=$job"
 	lines=$(inside journalctl --quiet -o cat -u backfilld \
 		"BACKFILLD_JOB_ID=$job")
 	[ "$(grep -c 'job [0-9]* (plain)' <<<"$lines")" = 0 ]
+	grep -qF "job $job (shown): " <<<"$lines"
 	grep -qE -- '60 rows changed in [0-9]+ batches .* -> succeeded$' \
 		<<<"$lines"
 	logged '-> claimed' BACKFILLD_JOB_NAME=shown BACKFILLD_DATABASE=shop \
@@ -222,7 +223,7 @@ reload_of_a_bad_file_fails() {
 	if inside systemctl reload backfilld; then
 		fail "the reload is said to have worked"
 	fi
-	logged 'no database is configured'
+	wait_until 60 logged 'no database is configured'
 	[ "$(inside systemctl is-active backfilld)" = active ]
 	[ "$(property backfilld MainPID)" = "$pid" ]
 	write_config backfilld /run/postgresql 10
@@ -294,7 +295,7 @@ refused_it_is_not_started_again() {
 	[ "$(property backfilld ActiveState)" = failed ]
 	[ "$(property backfilld ExecMainStatus)" = 1 ]
 	[ "$(property backfilld NRestarts)" = "$before" ]
-	logged 'lacks membership in pg_monitor' -p err
+	wait_until 60 logged 'lacks membership in pg_monitor' -p err
 	sql 'GRANT pg_monitor TO backfilld'
 }
 
