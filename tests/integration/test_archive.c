@@ -12,12 +12,8 @@ static PGconn *holder; /* app too */
 
 static int start(void **state)
 {
-	int code = shop_start(state);
+	int code = shop_start_patient(state);
 
-	/* A batch that may wait for locks ends before this, and would be cut
-	 * in two on a machine that is slow. */
-	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '10s'");
-	sql_exec(shop.db, "SELECT pg_reload_conf()");
 	holder = cluster_connect(shop.cluster, "shop", "app");
 	return code;
 }

@@ -161,5 +161,5 @@ int main(void)
 		cmocka_unit_test(test_trigger_that_skips_a_row),
 	};
 
-	return cmocka_run_group_tests(tests, shop_start, shop_stop);
+	return cmocka_run_group_tests(tests, shop_start_patient, shop_stop);
 }

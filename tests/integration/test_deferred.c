@@ -12,17 +12,6 @@ static const char HINT[] =
 	"Mend the row, then backfill.retry(job) goes on from there. A job with"
 	" on_row_error = 'record' sets such rows aside and goes on.";
 
-/* A batch that may wait for locks ends before deadlock_timeout, and would be
- * cut in two on a machine that is slow. */
-static int start(void **state)
-{
-	int code = shop_start(state);
-
-	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '10s'");
-	sql_exec(shop.db, "SELECT pg_reload_conf()");
-	return code;
-}
-
 /* ---- three tables, whose row 25 and row 33 the job cannot change */
 
 struct kind {
@@ -413,5 +402,5 @@ int main(void)
 		cmocka_unit_test(test_held_row),
 	};
 
-	return cmocka_run_group_tests(tests, start, shop_stop);
+	return cmocka_run_group_tests(tests, shop_start_patient, shop_stop);
 }

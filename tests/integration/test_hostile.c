@@ -11,7 +11,7 @@ static PGconn *evil;
 
 static int start(void **state)
 {
-	(void)shop_start(state);
+	(void)shop_start_patient(state);
 	sql_exec(shop.db,
 		"CREATE ROLE evil LOGIN; GRANT backfill_submit TO evil;"
 		"CREATE SCHEMA evil AUTHORIZATION evil;"

@@ -182,7 +182,7 @@ static const char TYPES_SQL[] =
  * single look-ups; by a merge a scan without bounds is a long one. */
 static int start(void **state)
 {
-	(void)shop_start(state);
+	(void)shop_start_patient(state);
 	sql_exec(shop.db,
 		"ALTER ROLE app SET enable_seqscan = off;"
 		"ALTER ROLE app SET enable_bitmapscan = off;"

@@ -226,5 +226,5 @@ int main(void)
 		cmocka_unit_test(test_delete_of_a_referenced_row),
 	};
 
-	return cmocka_run_group_tests(tests, shop_start, shop_stop);
+	return cmocka_run_group_tests(tests, shop_start_patient, shop_stop);
 }

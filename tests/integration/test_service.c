@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "service_manager.h"
+#include "shop.h"
 #include "sql.h"
 
 static struct cluster *cluster;
@@ -254,17 +255,9 @@ static void test_stop_asks_for_time(void **state)
 	struct daemon *d = manager_start(&manager, cluster, QUICK, "200000");
 
 	(void)state;
-	sql_exec(app, "CREATE TABLE gate (is_open boolean)");
-	sql_exec(app,
-		"CREATE FUNCTION wait_for_gate() RETURNS int"
-		" LANGUAGE plpgsql VOLATILE AS $$"
-		" BEGIN"
-		"  WHILE NOT EXISTS (SELECT FROM public.gate) LOOP"
-		"   PERFORM pg_sleep(0.01);"
-		"  END LOOP;"
-		"  RETURN 0;"
-		" END $$");
-	make_table("stopped", "n = n + 1 + public.wait_for_gate()");
+	gate_make(app);
+	sql_exec(app, "UPDATE gate SET last = 0");
+	make_table("stopped", "n = n + 1 + gate_pass(id)");
 	wait_for_sleep();
 	assert_int_equal(kill(daemon_pid(d), SIGTERM), 0);
 	for (int i = 0; i < 3; i++) {
@@ -275,7 +268,7 @@ static void test_stop_asks_for_time(void **state)
 	assert_true(
 		manager_has_heard(&manager, "STATUS=stopping; t: 1 running, "));
 	assert_true(daemon_alive(d));
-	sql_exec(app, "INSERT INTO gate VALUES (true)");
+	sql_exec(app, "UPDATE gate SET last = 30");
 	wait_for_end(d);
 	assert_int_equal(daemon_stop(d), 0);
 	assert_string_equal(sql_text(db,

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "service_manager.h"
+#include "shop.h"
 #include "sql.h"
 
 static struct cluster *cluster;
@@ -20,17 +21,7 @@ static int start(void **state)
 	backfill_install(cluster, "t");
 	db = cluster_connect(cluster, "t", "postgres");
 	app = cluster_connect(cluster, "t", "app");
-	sql_exec(app,
-		"CREATE TABLE gate (last int NOT NULL);"
-		"INSERT INTO gate VALUES (0);"
-		"CREATE FUNCTION pass(id int) RETURNS int"
-		" LANGUAGE plpgsql VOLATILE AS $$"
-		" BEGIN"
-		"  WHILE id > (SELECT last FROM public.gate) LOOP"
-		"   PERFORM pg_catalog.pg_sleep(0.005);"
-		"  END LOOP;"
-		"  RETURN 0;"
-		" END $$");
+	gate_make(app);
 	return 0;
 }
 
@@ -118,7 +109,7 @@ static int64_t batches(const char *name)
 static void test_size_of_the_next_batch(void **state)
 {
 	(void)state;
-	submit("sized", "n = n + 1 + public.pass(id)");
+	submit("sized", "n = n + 1 + gate_pass(id)");
 	wait_at_gate("sized");
 	reload(DAEMON "batch: {batch_rows: 2, max_batch_rows: 2}\n");
 	daemon_wait_log(daemon_,
@@ -143,7 +134,7 @@ static void test_settings_of_the_next_connection(void **state)
 {
 	(void)state;
 	submit("session",
-		"n = n + 1 + public.pass(id),"
+		"n = n + 1 + gate_pass(id),"
 		" setting = current_setting('lock_timeout')");
 	wait_at_gate("session");
 	reload(DAEMON "batch: {batch_rows: 10, max_batch_rows: 10,"
@@ -247,7 +238,7 @@ static void test_a_bad_file_changes_nothing(void **state)
 	char expected[4096];
 
 	(void)state;
-	submit("bad", "n = n + 1 + public.pass(id)");
+	submit("bad", "n = n + 1 + gate_pass(id)");
 	wait_at_gate("bad");
 	reload("daemon: {log_level: debug, wrong: 1}\n"
 	       "batch: {batch_rows: 0, max_batch_rows: 2}\n");
@@ -306,7 +297,7 @@ static void test_not_while_it_ends(void **state)
 	uint64_t deadline = wait_deadline(60);
 
 	(void)state;
-	submit("ending", "n = n + 1 + public.pass(id)");
+	submit("ending", "n = n + 1 + gate_pass(id)");
 	wait_at_gate("ending");
 	assert_int_equal(kill(daemon_pid(daemon_), SIGTERM), 0);
 	manager_wait(&manager, "STOPPING=1\n");

@@ -35,7 +35,7 @@ void shop_start_yaml(const char *yaml)
 	backfill_install(shop.cluster, "shop");
 	shop.db = cluster_connect(shop.cluster, "shop", "postgres");
 	shop.app = cluster_connect(shop.cluster, "shop", "app");
-	sql_exec(shop.app, GATE_SQL);
+	gate_make(shop.app);
 	shop.daemon = daemon_start(shop.cluster, "shop", yaml);
 	daemon_wait_log(shop.daemon, "-> serving", SHOP_WAIT_SECONDS);
 }
@@ -45,6 +45,17 @@ int shop_start(void **state)
 	(void)state;
 	shop_start_yaml(SHOP_YAML);
 	return 0;
+}
+
+int shop_start_patient(void **state)
+{
+	int code = shop_start(state);
+
+	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '10s'");
+	sql_exec(shop.db, "SELECT pg_reload_conf()");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT current_setting('deadlock_timeout') = '10s'");
+	return code;
 }
 
 void shop_restart_daemon(void)
@@ -174,6 +185,11 @@ const char *job_events(const char *name)
 }
 
 /* ---- the gate */
+
+void gate_make(PGconn *conn)
+{
+	sql_exec(conn, GATE_SQL);
+}
 
 void gate_close(int after_id)
 {

@@ -29,6 +29,11 @@ extern struct shop shop;
 int shop_start(void **state);
 int shop_stop(void **state);
 
+/* The setup for who counts batches that may wait for locks: one of those ends
+ * before deadlock_timeout, which is longer here, and would begin again as two
+ * on a machine that is slow. */
+int shop_start_patient(void **state);
+
 /* The setup with other sections of the daemon's configuration. */
 void shop_start_yaml(const char *yaml);
 
@@ -74,5 +79,9 @@ void gate_open_to(int id);
 /* Wait until a batch of the job stands at the gate; returns once the range's
  * checkpoint is that of the batch before. */
 void gate_wait(const char *name);
+
+/* The gate alone, open, for a program without a shop. Its jobs run as the
+ * user of conn; it is opened and closed by UPDATE gate SET last. */
+void gate_make(PGconn *conn);
 
 #endif
