@@ -494,6 +494,7 @@ static void test_committed_already(void **state)
 		"SELECT current_setting('synchronous_standby_names') ="
 		" 'nobody' AND current_setting('synchronous_commit') ="
 		" 'local'");
+	cluster_await_sync(shop.cluster);
 	job = sql_int(shop.app,
 		"INSERT INTO backfill.jobs (name, target, set_clause,"
 		" batch_rows, max_batch_rows, synchronous_commit)"

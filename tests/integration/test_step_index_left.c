@@ -266,6 +266,7 @@ static void test_last_commit(void **state)
 	sql_wait(db, WAIT_SECONDS,
 		"SELECT current_setting('synchronous_standby_names') ="
 		" 'nobody'");
+	cluster_await_sync(cluster);
 	let_snapshot_go();
 	sql_wait(db, WAIT_SECONDS,
 		"SELECT wait_event = 'SyncRep' FROM pg_stat_activity"

@@ -61,6 +61,10 @@ void cluster_resume_replay(struct cluster *standby);
  * "0": at once. */
 void cluster_delay_replay(struct cluster *standby, const char *delay);
 
+/* After a reload that names synchronous standbys of which there is none: wait
+ * until commits wait for them. */
+void cluster_await_sync(struct cluster *c);
+
 /* The process that receives the standby's WAL; waits until there is one. Who
  * stops it with SIGSTOP continues it before the standby stops. */
 pid_t cluster_walreceiver(struct cluster *standby);

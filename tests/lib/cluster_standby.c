@@ -13,16 +13,23 @@
 #include "cluster_internal.h"
 #include "pgdata.h"
 #include "sql.h"
+#include "wait.h"
 
 enum { WAIT_SECONDS = 60, OUTPUT_BYTES = 4096 };
 
-/* A standby of this name that is gone has left its slot behind. */
+/* A standby of this name that is gone has left its slot behind; the primary
+ * may not have noticed yet that it is gone. */
 static void drop_old_slot(PGconn *conn, const char *name)
 {
+	sql_wait(conn, WAIT_SECONDS,
+		"SELECT NOT EXISTS (SELECT FROM pg_replication_slots"
+		" WHERE slot_name = '%s' AND active) AND NOT EXISTS"
+		" (SELECT FROM pg_stat_replication"
+		" WHERE application_name = '%s')",
+		name, name);
 	sql_exec(conn,
 		"SELECT pg_drop_replication_slot(slot_name)"
-		" FROM pg_replication_slots"
-		" WHERE slot_name = '%s' AND NOT active",
+		" FROM pg_replication_slots WHERE slot_name = '%s'",
 		name);
 }
 
@@ -133,6 +140,38 @@ void cluster_delay_replay(struct cluster *standby, const char *delay)
 		delay);
 	sql_exec(conn, "SELECT pg_reload_conf()");
 	PQfinish(conn);
+}
+
+/* They do so once the checkpointer has read the configuration, which may be
+ * long after every session has: a commit that waits is what tells. */
+void cluster_await_sync(struct cluster *c)
+{
+	static const char probe[] =
+		"SELECT pg_logical_emit_message(true, 'probe', '')";
+	PGconn *looker = cluster_connect(c, "postgres", "postgres");
+	PGconn *writer = cluster_connect(c, "postgres", "postgres");
+	uint64_t deadline = wait_deadline(WAIT_SECONDS);
+
+	sql_exec(writer,
+		"SET synchronous_commit = on; SET client_min_messages = error");
+	sql_async(writer, probe);
+	while (!sql_true(looker,
+		"SELECT wait_event = 'SyncRep' FROM pg_stat_activity"
+		" WHERE pid = %d",
+		PQbackendPID(writer))) {
+		if (!wait_again(deadline)) {
+			fail_msg("no commit waits for a standby");
+		}
+		(void)PQconsumeInput(writer);
+		if (!PQisBusy(writer)) {
+			sql_async_wait(writer);
+			sql_async(writer, probe);
+		}
+	}
+	sql_exec(looker, "SELECT pg_cancel_backend(%d)", PQbackendPID(writer));
+	sql_async_wait(writer);
+	PQfinish(writer);
+	PQfinish(looker);
 }
 
 pid_t cluster_walreceiver(struct cluster *standby)
