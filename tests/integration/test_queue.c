@@ -161,12 +161,30 @@ static void submit_5001(void)
 		" priority) VALUES ('ready', 't', 'n = 1', 'app', -1)");
 }
 
-/* A look at them is short even with plans that were made when the table was
- * empty, as a daemon's are, which lives long: else no heartbeat gets through
- * meanwhile. Only some are told, of those that nobody has locked. */
-static void test_many_waiting_jobs(void **state)
+/* The shortest of the looks so far that a session found no job by. */
+static void take_look(PGconn *conn, int64_t *least_us)
 {
 	struct timespec begun, ended;
+	int64_t us;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &begun);
+	assert_int_equal(
+		sql_int(conn, "SELECT count(*) FROM backfill.claim(%lld)", me),
+		0);
+	(void)clock_gettime(CLOCK_MONOTONIC, &ended);
+	us = (int64_t)(ended.tv_sec - begun.tv_sec) * 1000000 +
+		(ended.tv_nsec - begun.tv_nsec) / 1000;
+	*least_us = us < *least_us ? us : *least_us;
+}
+
+/* A look at them is short even with plans that were made when the table was
+ * empty, as a daemon's are, which lives long: else no heartbeat gets through
+ * meanwhile. It takes as long as with plans that are made now. Only some are
+ * told, of those that nobody has locked. */
+static void test_many_waiting_jobs(void **state)
+{
+	int64_t old_us = INT64_MAX, new_us = INT64_MAX;
+	PGconn *fresh;
 
 	(void)state;
 	sql_exec(db, "VACUUM backfill.jobs");
@@ -178,13 +196,7 @@ static void test_many_waiting_jobs(void **state)
 	sql_exec(db,
 		"BEGIN; SELECT FROM backfill.jobs ORDER BY id LIMIT 4300"
 		" FOR UPDATE");
-	sql_exec(ctl, "SET statement_timeout = '2s'");
-	(void)clock_gettime(CLOCK_MONOTONIC, &begun);
 	assert_string_equal(claim(), "ready");
-	(void)clock_gettime(CLOCK_MONOTONIC, &ended);
-	printf("a look at 5000 waiting jobs: %" PRId64 " ms\n",
-		(int64_t)(ended.tv_sec - begun.tv_sec) * 1000 +
-			(ended.tv_nsec - begun.tv_nsec) / 1000000);
 	assert_int_equal(told(), 200);
 	for (int i = 2; i <= 5; i++) {
 		assert_string_equal(claim(), "none");
@@ -193,7 +205,16 @@ static void test_many_waiting_jobs(void **state)
 	sql_exec(db, "ROLLBACK");
 	assert_string_equal(claim(), "none");
 	assert_int_equal(told(), 900);
-	sql_exec(ctl, "RESET statement_timeout");
+	fresh = cluster_connect(cluster, "t", "backfilld");
+	for (int i = 0; i < 5; i++) {
+		take_look(ctl, &old_us);
+		take_look(fresh, &new_us);
+	}
+	PQfinish(fresh);
+	printf("a look at 5000 waiting jobs: %" PRId64 " us, with new plans"
+	       " %" PRId64 " us\n",
+		old_us, new_us);
+	assert_true(old_us < 4 * new_us);
 }
 
 /* ---- depends_on */
