@@ -27,7 +27,7 @@ static int start(void **state)
 	assert_int_equal(daemon_stop(shop.daemon), 0);
 	daemon_free(shop.daemon);
 	sql_exec(shop.db, "ALTER SYSTEM SET autovacuum_naptime = '1s'");
-	shop_raise_deadlock_timeout();
+	shop_set_deadlock_timeout("5min");
 	effects_install(shop.db);
 	sql_exec(shop.app,
 		"CREATE TABLE speed (ms double precision);"

@@ -22,7 +22,7 @@ static int start(void **state)
 {
 	(void)state;
 	shop_start_yaml(SHOP_YAML "pace: {max_blocking_time: 1min}\n");
-	shop_raise_deadlock_timeout();
+	shop_set_deadlock_timeout("5min");
 	effects_install(shop.db);
 	return 0;
 }

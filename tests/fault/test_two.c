@@ -34,7 +34,7 @@ static int start(void **state)
 	(void)shop_start(state);
 	assert_int_equal(daemon_stop(shop.daemon), 0);
 	effects_install(shop.db);
-	shop_raise_deadlock_timeout();
+	shop_set_deadlock_timeout("5min");
 	return 0;
 }
 

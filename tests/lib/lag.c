@@ -21,15 +21,12 @@ static int started;  /* of them */
 static pid_t frozen; /* 0: none */
 static PGconn *observer;
 
-/* A batch that stands at the gate on a table with a trigger would be ended
- * before the server looks for deadlocks, and begin again as two. */
 int lag_start(void **state)
 {
 	(void)shop_start(state);
 	assert_int_equal(daemon_stop(shop.daemon), 0);
 	effects_install(shop.db);
-	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '20min'");
-	sql_exec(shop.db, "SELECT pg_reload_conf()");
+	shop_set_deadlock_timeout("20min");
 	observer = cluster_connect(shop.cluster, "shop", "postgres");
 	lag_standby = cluster_start_standby(shop.cluster, "standby1");
 	return 0;

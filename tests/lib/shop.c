@@ -47,14 +47,19 @@ int shop_start(void **state)
 	return 0;
 }
 
+void shop_set_deadlock_timeout(const char *time)
+{
+	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '%s'", time);
+	sql_exec(shop.db, "SELECT pg_reload_conf()");
+	sql_wait(shop.db, SHOP_WAIT_SECONDS,
+		"SELECT current_setting('deadlock_timeout') = '%s'", time);
+}
+
 int shop_start_patient(void **state)
 {
 	int code = shop_start(state);
 
-	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '10s'");
-	sql_exec(shop.db, "SELECT pg_reload_conf()");
-	sql_wait(shop.db, SHOP_WAIT_SECONDS,
-		"SELECT current_setting('deadlock_timeout') = '10s'");
+	shop_set_deadlock_timeout("10s");
 	return code;
 }
 
@@ -62,14 +67,6 @@ void shop_restart_daemon(void)
 {
 	daemon_restart(shop.daemon);
 	daemon_wait_log(shop.daemon, "-> serving", SHOP_WAIT_SECONDS);
-}
-
-void shop_raise_deadlock_timeout(void)
-{
-	sql_exec(shop.db, "ALTER SYSTEM SET deadlock_timeout = '5min'");
-	sql_exec(shop.db, "SELECT pg_reload_conf()");
-	sql_wait(shop.db, SHOP_WAIT_SECONDS,
-		"SELECT current_setting('deadlock_timeout') = '5min'");
 }
 
 int shop_stop(void **state)

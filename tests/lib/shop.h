@@ -29,9 +29,8 @@ extern struct shop shop;
 int shop_start(void **state);
 int shop_stop(void **state);
 
-/* The setup for who counts batches that may wait for locks: one of those ends
- * before deadlock_timeout, which is longer here, and would begin again as two
- * on a machine that is slow. */
+/* The setup for who counts batches that may wait for locks: on a machine that
+ * is slow, too, they end before deadlock_timeout. */
 int shop_start_patient(void **state);
 
 /* The setup with other sections of the daemon's configuration. */
@@ -41,10 +40,11 @@ void shop_start_yaml(const char *yaml);
  * the database. */
 void shop_restart_daemon(void);
 
-/* Let a batch stand at the gate for as long as a test likes: one that may
- * wait for locks, as on a table with a trigger, would end after 45 % of the
- * server's deadlock_timeout, and come back as two. */
-void shop_raise_deadlock_timeout(void);
+/* The server's, as pg_settings shows it; returns when it is in effect. A
+ * batch that may wait for locks, as on a table with a trigger, ends
+ * after 45 % of it, and comes back as two: whoever holds one at the gate wants
+ * it longer. */
+void shop_set_deadlock_timeout(const char *time);
 
 /* An UPDATE in batches of rows exactly, submitted by app. The clauses are
  * SQL text as they stand; where_clause and key_columns (an array literal)
