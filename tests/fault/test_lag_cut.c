@@ -41,10 +41,10 @@ static int clean(void **state)
 static void wait_attempts(struct daemon *d, int more)
 {
 	static const char text[] = "-> connect again";
-	int target = lag_count_logged(d, text) + more;
+	int target = daemon_count_log(d, text) + more;
 	uint64_t deadline = wait_deadline(SHOP_WAIT_SECONDS);
 
-	while (lag_count_logged(d, text) < target) {
+	while (daemon_count_log(d, text) < target) {
 		if (!wait_again(deadline)) {
 			fail_msg("no %d attempts", more);
 		}

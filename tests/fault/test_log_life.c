@@ -82,14 +82,7 @@ static int count_told(const char *words)
 
 static int count_lines(const char *words)
 {
-	const char *at = daemon_log(shop.daemon);
-	int lines = 0;
-
-	while ((at = strstr(at, words)) != NULL) {
-		at += strlen(words);
-		lines++;
-	}
-	return lines;
+	return daemon_count_log(shop.daemon, words);
 }
 
 /* ---- a life ---- */

@@ -10,10 +10,10 @@
 #include "wait.h"
 
 enum {
-	CLIENTS = 4,	       /* of each version */
-	LOCK_TIMEOUT_MS = 500, /* the default */
-	MARGIN_MS = 20000,     /* of a machine that is busy; what waits for a
-				* whole statement may wait for 30 s */
+	CLIENTS = 4, /* of each version */
+	/* For a lock; none of ours is waited for, or has others wait, longer
+	 * than 0.5 s, and the rest is for a machine that is busy. */
+	LONGEST_WAIT_MS = 4000,
 	SOME_STATEMENTS = 200
 };
 
@@ -99,7 +99,6 @@ struct client {
 	atomic_int done; /* statements */
 	atomic_int stop;
 	int64_t longest_ms;
-	const char *slowest;
 	char error[1024]; /* the first one */
 };
 
@@ -122,7 +121,6 @@ static void run_statement(struct client *c, const char *statement)
 	took = now_ms() - began;
 	if (took > c->longest_ms) {
 		c->longest_ms = took;
-		c->slowest = statement;
 	}
 	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
 		c->error[0] == '\0') {
@@ -153,6 +151,7 @@ static void start_clients(
 		c->statements = statements;
 		c->count = count;
 		c->conn = cluster_connect(shop.cluster, "shop", "app");
+		sql_exec(c->conn, "SET lock_timeout = %d", LONGEST_WAIT_MS);
 		assert_int_equal(pthread_create(&c->thread, NULL, work, c), 0);
 	}
 }
@@ -179,10 +178,6 @@ static void assert_undisturbed(const struct client *clients)
 		assert_string_equal(c->error, "");
 		print_message("%d statements, the longest took %lld ms\n",
 			atomic_load(&c->done), (long long)c->longest_ms);
-		if (c->longest_ms > LOCK_TIMEOUT_MS + MARGIN_MS) {
-			fail_msg("%lld ms: %s", (long long)c->longest_ms,
-				c->slowest);
-		}
 	}
 }
 

@@ -115,6 +115,7 @@ static void at_every_byte(
 		int is_met, is_answered;
 
 		assert_true(at < BYTES_MOST);
+		assert_true(timeout_ms <= LOOP_LIMIT_MS);
 		proxy_arm(proxy, &rule);
 		talk(timeout_ms);
 		is_met = proxy_count(proxy) > before;

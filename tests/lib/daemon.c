@@ -61,6 +61,18 @@ const char *daemon_log(struct daemon *d)
 	return d->text.data;
 }
 
+int daemon_count_log(struct daemon *d, const char *text)
+{
+	const char *at = daemon_log(d);
+	int count = 0;
+
+	while ((at = strstr(at, text)) != NULL) {
+		at += strlen(text);
+		count++;
+	}
+	return count;
+}
+
 static void print_log(struct daemon *d)
 {
 	fprintf(stderr, "---- %s\n%s----\n", d->log, daemon_log(d));

@@ -60,6 +60,9 @@ void daemon_free(struct daemon *d);
 /* All that it wrote, over restarts; owned by d until the next call. */
 const char *daemon_log(struct daemon *d);
 
+/* How often it wrote text, over restarts. */
+int daemon_count_log(struct daemon *d, const char *text);
+
 /* Wait for text in what was written since the last start. Fails at the
  * deadline, and when the daemon has ended without writing it. */
 void daemon_wait_log(struct daemon *d, const char *text, int deadline_s);

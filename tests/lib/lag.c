@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -204,18 +203,6 @@ void lag_assert_still(int64_t job, int batches)
 					 (long long)job),
 			batches);
 	}
-}
-
-int lag_count_logged(struct daemon *d, const char *text)
-{
-	const char *at = daemon_log(d);
-	int count = 0;
-
-	while ((at = strstr(at, text)) != NULL) {
-		at += strlen(text);
-		count++;
-	}
-	return count;
 }
 
 void lag_finish(const char *name, int64_t job)

@@ -72,9 +72,6 @@ void lag_wait_held(int64_t job, const char *pattern);
  * more; batches is how many it has. */
 void lag_assert_still(int64_t job, int batches);
 
-/* How often the daemon has logged a text so far. */
-int lag_count_logged(struct daemon *d, const char *text);
-
 /* Open the gate and wait for the end: every row changed exactly once. */
 void lag_finish(const char *name, int64_t job);
 
