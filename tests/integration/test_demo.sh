@@ -36,8 +36,25 @@ WHERE id = 7"\n&/' tests/demo >"$scratch/demo-wrong"
 	grep -q '^the table is not what it should be$' "$scratch/wrong.out"
 }
 
+# Before it starts anything.
+demo_wants_room() {
+	export TMPDIR=$scratch ROWS=1000000000000
+	! tests/demo >"$scratch/room.out" 2>"$scratch/room.err" ||
+		fail "the demonstration had room for a million million rows"
+	[ ! -s "$scratch/room.out" ]
+	sed "s|$scratch|DIR|; s/and [0-9]* MB/and N MB/" "$scratch/room.err" |
+		diff - <(
+			echo "ERROR:  the demonstration has no room in DIR"
+			echo "DETAIL:  It needs 1000000500 MB, and N MB are free."
+			echo "HINT:  TMPDIR=/var/tmp puts it elsewhere," \
+				"ROWS=200000 makes it smaller."
+		)
+	[ -z "$(ls -d "$scratch"/backfilld-demo.* 2>/dev/null)" ]
+}
+
 : "${BACKFILL_BUILD_DIR:=$PWD/build/release}"
 export BACKFILL_BUILD_DIR
 run_test demo_proves_itself
 run_test demo_notices_a_wrong_row
+run_test demo_wants_room
 finish_tests
